@@ -1,0 +1,1 @@
+"""The public names come here when they exist."""

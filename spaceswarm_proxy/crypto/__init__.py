@@ -1,0 +1,1 @@
+"""Keys (core: no reactor, no clock)."""

@@ -1,0 +1,246 @@
+"""
+Every exception that a caller may see, in one tree.
+
+Each class has a ``code``: the stable name by which the error travels over a proxy link (``docs/protocol.md``),
+appears in logs and counters, and is matched by programs.  What is raised by a peer's input is a
+:class:`ProtocolError`; what ends a connection is also Twisted's ``ConnectionLost`` or ``ConnectError``, so that
+Twisted's own code (``ClientService``, endpoints, protocols) treats it as such.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from twisted.internet import error
+
+
+class SpaceswarmError(Exception):
+    """Whatever goes wrong here is one of these."""
+
+    code: ClassVar[str] = "error"
+
+    def __str__(self) -> str:
+        return Exception.__str__(self) or (self.__doc__ or self.code).strip().splitlines()[0]
+
+
+# What a remote sent.
+
+
+class ProtocolError(SpaceswarmError):
+    """The remote broke the protocol; the link it came in on is closed."""
+
+    code = "protocol-error"
+
+    def __init__(self, kind: str, detail: str = "") -> None:
+        """
+        :param kind: a short, fixed name of the violation; the counter that it is counted under.
+        :param detail: the offending value, for the log.
+        """
+        super().__init__(f"{kind}: {detail}" if detail else kind)
+        self.kind = kind
+
+
+class FrameError(ProtocolError):
+    """A frame whose length can't be, or is over the limit."""
+
+    code = "frame-error"
+
+
+class EventError(ProtocolError):
+    """A frame's body is not an event, or not one that makes sense here."""
+
+    code = "event-error"
+
+
+# What somebody may not have.
+
+
+class LimitError(SpaceswarmError):
+    """A limit was reached."""
+
+    code = "limit"
+
+    def __init__(self, name: str, limit: float | None = None) -> None:
+        """
+        :param name: the limit's name, as the option is called: ``max_topics``.
+        :param limit: its value, where it is known.
+        """
+        super().__init__(f"the limit {name} is reached" + ("" if limit is None else f" ({limit:g})"))
+        self.name = name
+        self.limit = limit
+
+
+class AuthenticationError(SpaceswarmError):
+    """The server asks for a token, and this is not one of its."""
+
+    code = "unauthorized"
+
+
+class NotSupportedError(SpaceswarmError):
+    """The network, or the server in front of it, cannot do this."""
+
+    code = "not-supported"
+
+
+# Connecting.
+
+
+class ConnectError(SpaceswarmError, error.ConnectError):
+    """No connection to the peer came about."""
+
+    code = "connect-failed"
+
+    def __init__(self, text: str = "") -> None:
+        error.ConnectError.__init__(self, string=text)
+        self.args = (text,) if text else ()
+
+
+class UnknownPeerError(ConnectError):
+    """Nobody has told of this peer."""
+
+    code = "unknown-peer"
+
+
+class PeerUnreachableError(ConnectError):
+    """The peer did not answer, or refused."""
+
+    code = "unreachable"
+
+
+class ConnectTimeoutError(ConnectError, error.TimeoutError):
+    """The connection did not come about in time."""
+
+    code = "connect-timeout"
+
+
+class FirewallError(ConnectError):
+    """The firewall, ours or the peer's, refused the connection."""
+
+    code = "firewalled"
+
+
+class ConnectCancelledError(ConnectError):
+    """The user cancelled the connection attempt."""
+
+    code = "cancelled"
+
+
+# Connections that end.
+
+
+class StreamError(SpaceswarmError, error.ConnectionLost):
+    """A stream ended, and not because both sides were done."""
+
+    code = "stream-error"
+
+    def __init__(self, text: str = "") -> None:
+        error.ConnectionLost.__init__(self, *((text,) if text else ()))
+
+
+class StreamResetError(StreamError):
+    """The remote ended the stream with an error."""
+
+    code = "reset"
+
+
+class StreamAbortedError(StreamError, error.ConnectionAborted):
+    """This side ended the stream with ``abortConnection``."""
+
+    code = "aborted"
+
+
+class DuplicateConnectionError(StreamError):
+    """There is another connection with the same peer, and that one stays."""
+
+    code = "duplicate"
+
+
+class StreamStalledError(StreamError):
+    """The stream's reader stood still for too long, and held up the others."""
+
+    code = "stalled"
+
+
+class WindowError(StreamError):
+    """The remote sent more than the stream's window allowed."""
+
+    code = "window-exceeded"
+
+
+# The link between proxy client and proxy server.
+
+
+class LinkError(SpaceswarmError, error.ConnectionLost):
+    """Something is wrong with the link to the proxy server."""
+
+    code = "link-error"
+
+    def __init__(self, text: str = "") -> None:
+        error.ConnectionLost.__init__(self, *((text,) if text else ()))
+
+
+class LinkLostError(LinkError):
+    """The link to the proxy server was lost, and all streams in it."""
+
+    code = "link-lost"
+
+
+class LinkTimeoutError(LinkError):
+    """The other end of the link has been silent for too long."""
+
+    code = "link-timeout"
+
+
+class DrainingError(LinkError):
+    """The server is about to stop and takes nothing new."""
+
+    code = "draining"
+
+
+class ClosedError(SpaceswarmError):
+    """The network or swarm was closed by its owner."""
+
+    code = "closed"
+
+
+def _tree(cls: type[SpaceswarmError]) -> dict[str, type[SpaceswarmError]]:
+    found = {cls.code: cls}
+    for sub in cls.__subclasses__():
+        found.update(_tree(sub))
+    return found
+
+
+BY_CODE: dict[str, type[SpaceswarmError]] = _tree(SpaceswarmError)
+
+
+def from_code(code: str, text: str) -> SpaceswarmError:
+    """
+    The error that travelled over a link as a code and a text.
+
+    :param code: a ``code`` of this module; one that is not known here gives a plain :class:`SpaceswarmError`.
+    :param text: for people; for ``limit`` it is ``name`` or ``name=value``.
+    """
+    cls = BY_CODE.get(code, SpaceswarmError)
+    if issubclass(cls, LimitError):
+        name, _, value = text.partition("=")
+        try:
+            return cls(name, float(value) if value else None)
+        except ValueError:
+            return cls(name)
+    if issubclass(cls, ProtocolError):
+        kind, _, detail = text.partition(": ")
+        return cls(kind, detail)
+    if cls is SpaceswarmError and code != SpaceswarmError.code:
+        return SpaceswarmError(f"{code}: {text}")
+    return cls(text) if text else cls()
+
+
+def to_code(problem: BaseException) -> tuple[str, str]:
+    """The code and text under which an exception travels: the other half of :func:`from_code`."""
+    if isinstance(problem, LimitError):
+        return problem.code, problem.name if problem.limit is None else f"{problem.name}={problem.limit:g}"
+    if isinstance(problem, SpaceswarmError):
+        return problem.code, str(problem)
+    if isinstance(problem, error.ConnectError):
+        return PeerUnreachableError.code, str(problem)
+    return SpaceswarmError.code, str(problem) or type(problem).__name__

@@ -1,0 +1,261 @@
+"""
+The seams of the house: what a network is, what it finds, and who is told.
+
+Everything that can find and reach peers is an :class:`INetwork`.  ``Swarm`` is the policy on top of one,
+``ProxyServer`` shows one to whoever is at the other end of a byte stream, and ``ProxyNetwork`` is what they
+see there.  An implementation of your own fits in wherever one of ours does; ``tests/network/`` holds the
+conformance suite that it must pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from twisted.internet.interfaces import IAddress
+from zope.interface import Attribute, Interface, implementer
+
+TOPIC_LENGTH = 32
+KEY_LENGTH = 32
+
+
+class HostPort(NamedTuple):
+    """An address on the internet: ``host`` a textual IPv4 or IPv6 address or a name, ``port`` 1-65535."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> HostPort:
+        """
+        Read ``HOST:PORT``; an IPv6 address may stand in brackets.
+
+        :raises ValueError: no port, or one out of range.
+        """
+        host, colon, digits = text.rpartition(":")
+        if not colon or not host or not (digits.isascii() and digits.isdigit()) or not 0 < int(digits) < 65536:
+            raise ValueError(f"{text!r} is not HOST:PORT")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        return cls(host, int(digits))
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """
+    Somebody who can be reached.
+
+    Two are equal when their ``id`` is: what else is known of a peer may be news about the same one.
+    Make one with :meth:`keyed`, :meth:`at` or :meth:`from_id`.
+    """
+
+    #: What tells it from all others in its network, printable: its public key in hex, ``host:port``, or, from a
+    #: JavaScript proxy server, whatever that gave out.  Compared byte for byte.
+    id: bytes
+    #: Ed25519, 32 bytes; ``None`` for a peer that has none (a plain TCP service).
+    public_key: bytes | None = field(default=None, compare=False)
+    #: Where it listens, for a peer that is a TCP service.
+    address: HostPort | None = field(default=None, compare=False)
+    #: DHT nodes that forward handshakes to it, best first.
+    relay_addresses: tuple[HostPort, ...] = field(default=(), compare=False)
+    #: The topics under which it was found, each 32 bytes.
+    topics: frozenset[bytes] = field(default=frozenset(), compare=False)
+
+    @classmethod
+    def keyed(
+        cls, public_key: bytes, relay_addresses: tuple[HostPort, ...] = (), topics: frozenset[bytes] = frozenset()
+    ) -> Peer:
+        """A peer known by its public key (32 bytes)."""
+        if len(public_key) != KEY_LENGTH:
+            raise ValueError(f"a public key has {KEY_LENGTH} bytes, not {len(public_key)}")
+        return cls(public_key.hex().encode(), bytes(public_key), None, relay_addresses, topics)
+
+    @classmethod
+    def at(cls, host: str, port: int, topics: frozenset[bytes] = frozenset()) -> Peer:
+        """A TCP service at a host and port."""
+        address = HostPort(host, port)
+        return cls(str(address).encode(), None, address, (), topics)
+
+    @classmethod
+    def from_id(cls, id: bytes, topics: frozenset[bytes] = frozenset()) -> Peer:
+        """
+        The peer that an id speaks of, with as much as the id itself says.
+
+        64 hex digits are a public key, ``host:port`` a TCP service, anything else stays opaque.
+        """
+        text = id.decode("utf-8", "replace")
+        if len(text) == 2 * KEY_LENGTH and all(c in "0123456789abcdef" for c in text):
+            return cls(bytes(id), bytes.fromhex(text), None, (), topics)
+        try:
+            address = HostPort.parse(text)
+        except ValueError:
+            return cls(bytes(id), None, None, (), topics)
+        return cls(bytes(id), None, address, (), topics)
+
+    def __str__(self) -> str:
+        text = self.id.decode("utf-8", "replace")
+        return text[:8] + "..." if self.public_key else text
+
+
+@implementer(IAddress)
+@dataclass(frozen=True, slots=True)
+class PeerAddress:
+    """What ``transport.getPeer()`` answers on a stream to a peer, and what ``buildProtocol`` is given."""
+
+    peer: Peer
+    #: True when this side opened the stream.
+    initiator: bool = field(default=True, compare=False)
+
+    @property
+    def public_key(self) -> bytes | None:
+        """The peer's public key, 32 bytes, if it has one."""
+        return self.peer.public_key
+
+    @property
+    def host(self) -> str | None:
+        """Where the peer listens, if it is a TCP service; Twisted's HTTP code looks for this name."""
+        return self.peer.address.host if self.peer.address else None
+
+    @property
+    def port(self) -> int | None:
+        """See :attr:`host`."""
+        return self.peer.address.port if self.peer.address else None
+
+    def __str__(self) -> str:
+        return f"peer {self.peer}"
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatus:
+    """What a network can do at this moment."""
+
+    #: Is it reachable (for a proxy: is the link up and ready)?
+    online: bool
+    #: Can topics be announced, and so peers find us?
+    announces: bool
+    #: Can peers open streams to us?
+    listens: bool
+    #: One line for people: what it is, and what is missing.
+    detail: str = ""
+
+
+class IPeerReceiver(Interface):
+    """Who is told of the peers that a lookup finds."""
+
+    def peer_found(peer):
+        """
+        A peer (:class:`Peer`) was found under the lookup's topic.  The same one may come again, with news.
+        """
+
+    def lookup_updated():
+        """A round of the lookup is complete: whoever could be found at this time has been reported."""
+
+
+class ILookup(Interface):
+    """A search for the peers of one topic that goes on until it is closed."""
+
+    topic = Attribute("32 bytes.")
+
+    def update():
+        """Ask again now.  May be ignored when the last round was a moment ago."""
+
+    def flushed():
+        """
+        :returns: a Deferred (one for each caller) that fires with ``None`` when the round now under way is complete, and fails
+            with a :class:`~spaceswarm_proxy.errors.SpaceswarmError` when the lookup is refused or closed.
+        """
+
+    def close():
+        """Stop; the receiver hears no more.  :returns: a Deferred that fires when nothing of it is left."""
+
+
+class IAnnouncement(Interface):
+    """Being found under one topic, until it is closed."""
+
+    topic = Attribute("32 bytes.")
+
+    def update():
+        """Announce again now."""
+
+    def flushed():
+        """
+        :returns: a Deferred (one for each caller) that fires with ``None`` when others can find us, and fails with a
+            :class:`~spaceswarm_proxy.errors.SpaceswarmError` when it is refused or closed.
+        """
+
+    def close():
+        """Be found no more.  :returns: a Deferred that fires when that has been told to the network."""
+
+
+class INetwork(Interface):
+    """Whatever can find and reach peers.  Every method that returns a Deferred returns one that can be cancelled."""
+
+    public_key = Attribute("Who we are in this network: 32 bytes, or ``None`` where peers have no keys (or not yet).")
+    events = Attribute(
+        "An :class:`~spaceswarm_proxy.events.Events` with ``connected()`` and ``disconnected(error)``: the network"
+        " became reachable, or ceased to be."
+    )
+
+    def status():
+        """:returns: a :class:`NetworkStatus`."""
+
+    def lookup(topic, receiver):
+        """
+        Look for peers until the result is closed; those already known are reported too, but never before this call has returned.
+
+        :param topic: 32 bytes.
+        :param receiver: an :class:`IPeerReceiver`.
+        :returns: an :class:`ILookup`, at once, whether the network is reachable or not.
+        :raises ValueError: the topic is not 32 bytes.
+        :raises ClosedError: the network is closed.
+        """
+
+    def announce(topic):
+        """
+        Be found under a topic until the result is closed.  Without :meth:`listen`, whoever connects is turned away.
+
+        :param topic: 32 bytes.
+        :returns: an :class:`IAnnouncement`, at once; that it can't be done is told by its ``flushed``.
+        :raises ValueError: the topic is not 32 bytes.
+        :raises ClosedError: the network is closed.
+        """
+
+    def connect(peer, factory):
+        """
+        Open one stream to one peer.  Two calls open two.
+
+        :param peer: a :class:`Peer`, from a lookup or made from a public key.
+        :param factory: its ``buildProtocol`` is called with a :class:`PeerAddress`, when the stream is open.
+        :returns: a Deferred of the protocol, connected.  It fails with a :class:`~spaceswarm_proxy.errors.ConnectError`,
+            a ``LimitError``, a ``LinkError`` or ``ClosedError``; ``buildProtocol`` is called only on success.
+        """
+
+    def listen(factory):
+        """
+        Accept the streams that peers open to us.  One listener at a time; the next may begin when it has stopped.
+
+        :param factory: its ``buildProtocol`` is called with a :class:`PeerAddress` for each; ``None`` refuses it.
+        :returns: a Deferred of an ``IListeningPort`` whose ``getHost()`` is our own :class:`PeerAddress`.
+            It fails with ``NotSupportedError``, with ``CannotListenError`` when something listens already, or with ``ClosedError``.
+        """
+
+    def with_identity(key_pair):
+        """
+        The same network, known by another key: it announces, connects and listens apart from this one.
+
+        :param key_pair: a :class:`~spaceswarm_proxy.crypto.keys.KeyPair`, or ``None`` for a fresh one.
+        :returns: an ``INetwork`` of its own, to be closed by the caller; closing this one closes it too.
+        :raises NotSupportedError: the network knows no identities.
+        """
+
+    def suspend():
+        """Go quiet: keep what was asked for, but send nothing.  :returns: a Deferred."""
+
+    def resume():
+        """Undo :meth:`suspend`.  :returns: a Deferred."""
+
+    def close():
+        """Stop everything.  :returns: a Deferred that fires when no timer, socket or lookup is left; a second call likewise."""

@@ -1,0 +1,32 @@
+"""What people call a topic, and the 32 bytes that it is."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+from spaceswarm_proxy.interfaces import TOPIC_LENGTH
+
+
+def topic(text: str) -> bytes:
+    """
+    The topic that a text means, everywhere in this program.
+
+    :param text: 64 hex digits are the topic itself; of anything else, the BLAKE2b-256 hash of its UTF-8.
+    :returns: 32 bytes.
+    """
+    if len(text) == 2 * TOPIC_LENGTH:
+        try:
+            return bytes.fromhex(text)
+        except ValueError:
+            return blake2b(text.encode(), digest_size=TOPIC_LENGTH).digest()
+    return blake2b(text.encode(), digest_size=TOPIC_LENGTH).digest()
+
+
+def check_topic(value: bytes) -> bytes:
+    """
+    :returns: the topic, as ``bytes``.
+    :raises ValueError: it is not 32 bytes.
+    """
+    if not isinstance(value, (bytes, bytearray, memoryview)) or len(value) != TOPIC_LENGTH:
+        raise ValueError(f"a topic has {TOPIC_LENGTH} bytes, not {value!r}; topic('some text') makes one")
+    return bytes(value)

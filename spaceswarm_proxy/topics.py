@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 
 from spaceswarm_proxy.interfaces import TOPIC_LENGTH
+
+_HEX = re.compile(f"[0-9a-fA-F]{{{2 * TOPIC_LENGTH}}}")
 
 
 def topic(text: str) -> bytes:
@@ -14,11 +17,8 @@ def topic(text: str) -> bytes:
     :param text: 64 hex digits are the topic itself; of anything else, the BLAKE2b-256 hash of its UTF-8.
     :returns: 32 bytes.
     """
-    if len(text) == 2 * TOPIC_LENGTH:
-        try:
-            return bytes.fromhex(text)
-        except ValueError:
-            return blake2b(text.encode(), digest_size=TOPIC_LENGTH).digest()
+    if _HEX.fullmatch(text):
+        return bytes.fromhex(text)
     return blake2b(text.encode(), digest_size=TOPIC_LENGTH).digest()
 
 

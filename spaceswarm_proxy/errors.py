@@ -9,7 +9,7 @@ Twisted's own code (``ClientService``, endpoints, protocols) treats it as such.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from twisted.internet import error
 
@@ -38,6 +38,9 @@ class ProtocolError(SpaceswarmError):
         """
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind = kind
+        self.detail = detail
+        #: What was understood of the same input before the violation, in order: still to be handled.
+        self.decoded: list[Any] = []
 
 
 class FrameError(ProtocolError):

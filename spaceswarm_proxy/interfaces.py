@@ -142,6 +142,17 @@ class NetworkStatus:
     detail: str = ""
 
 
+class IByteCounts(Interface):
+    """
+    What the transport of a stream to a peer may offer beside ``ITransport``: how much it has carried.
+
+    The swarm asks it which of two connections with one peer is in use.
+    """
+
+    bytes_read = Attribute("Bytes delivered to the protocol so far.")
+    bytes_written = Attribute("Bytes accepted from the protocol so far.")
+
+
 class IPeerReceiver(Interface):
     """Who is told of the peers that a lookup finds."""
 

@@ -1,0 +1,1 @@
+"""Byte layouts that more than one protocol is made of."""

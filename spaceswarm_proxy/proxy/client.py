@@ -1,0 +1,393 @@
+"""``ProxyNetwork``: the network at the far end of a byte stream."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import txaio
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint, ITransport
+from twisted.internet.protocol import Factory
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.errors import (
+    ClosedError,
+    ConnectTimeoutError,
+    LinkError,
+    LinkLostError,
+    NotSupportedError,
+    PeerUnreachableError,
+)
+from spaceswarm_proxy.events import Events
+from spaceswarm_proxy.interfaces import INetwork, IPeerReceiver, NetworkStatus, Peer, PeerAddress
+from spaceswarm_proxy.proxy.client_link import ClientLink, status_detail
+from spaceswarm_proxy.proxy.features import Feature
+from spaceswarm_proxy.proxy.joined import Announcement, JoinedTopic, Lookup
+from spaceswarm_proxy.proxy.limits import Limits
+from spaceswarm_proxy.topics import check_topic
+
+log = txaio.make_logger()
+
+#: What a client allows its server: as much as a server allows a client, but more of its own user's data.
+CLIENT_LIMITS = Limits(max_streams=4096, max_buffered=64 * 1024 * 1024)
+#: Seconds between two looks at the clock.
+TICK = 1.0
+#: Seconds that a connection attempt to the server may take.
+DIAL_TIMEOUT = 30.0
+#: Seconds by which the server's own time limit for a connection comes first, so that its reason is the one told.
+REPLY_MARGIN = 5.0
+
+
+def _jittered(delay: float, *_: object) -> float:
+    return delay * random.uniform(0.5, 1.0)
+
+
+#: Seconds before the n-th attempt: a quarter of a second, then half as much again each time, up to a minute; at random shorter.
+DEFAULT_BACKOFF: Callable[[int], float] = backoffPolicy(0.25, 60.0, 1.5, jitter=lambda: random.uniform(0.0, 0.25))
+
+
+@implementer(INetwork)
+class ProxyNetwork:
+    """
+    A network reached through a proxy server, ours or a JavaScript one::
+
+        network = ProxyNetwork(clientFromString(reactor, "tcp:127.0.0.1:4978"))
+
+    It connects by itself, and again whenever the link is lost; what was asked of it (lookups, announcements, listening) holds until
+    it is closed, link or no link.  ``events`` tells ``connected()`` and ``disconnected(error)``.
+    """
+
+    def __init__(
+        self,
+        endpoints: IStreamClientEndpoint | Iterable[IStreamClientEndpoint] = (),
+        *,
+        key_pair: KeyPair | None = None,
+        token: bytes | None = None,
+        limits: Limits = CLIENT_LIMITS,
+        backoff: Callable[[int], float] = DEFAULT_BACKOFF,
+        reactor: Any = None,
+    ) -> None:
+        """
+        :param endpoints: where servers are.  The next one is tried only when one has failed.  None at all: see :meth:`over`.
+        :param key_pair: who to be in the network; by default the server chooses a fresh identity for each link.  The server learns the
+            secret key: it acts for us.
+        :param token: the credential that the server asks for.
+        :param limits: of which ``window``, ``max_*`` of a client and the time-outs apply.
+        :param backoff: attempt (0, 1, ...) -> seconds before it.
+        :param reactor: an ``IReactorTime``; by default the global one.
+        """
+        self.clock = or_global(reactor)
+        self.key_pair = key_pair
+        self.token = token
+        self.limits = limits
+        self.events = Events("connected", "disconnected")
+        self.listener: IProtocolFactory | None = None
+        self.link: ClientLink | None = None
+        self.public_key = key_pair.public_key if key_pair else None
+        self._endpoints = [endpoints] if IStreamClientEndpoint.providedBy(endpoints) else list(endpoints)  # type: ignore[arg-type]
+        self._backoff = backoff
+        self._topics: dict[bytes, JoinedTopic] = {}
+        self._waiting: list[tuple[Peer, IProtocolFactory, Deferred[IProtocol]]] = []
+        self._online_waiters: list[Deferred[None]] = []
+        self._children: list[ProxyNetwork] = []
+        self._factory = Factory.forProtocol(lambda: ClientLink(self))  # type: ignore[arg-type]
+        self._factory.noisy = False
+        self._next_endpoint = 0
+        self._failures = 0
+        self._retry: Any = None
+        self._dialling: Deferred[Any] | None = None
+        self._suspended = False
+        self._closed: Deferred[None] | None = None
+        self._gone: Deferred[None] | None = None
+        self._ticker = LoopingCall(self._tick)
+        self._ticker.clock = self.clock
+        self._connect_soon(0.0)
+
+    @classmethod
+    def over(cls, transport: ITransport, **options: Any) -> ProxyNetwork:
+        """
+        A network over a transport that is already connected; when that is lost, it is offline for good.
+
+        :param transport: what it receives must go to the ``protocol`` that is set on it (Twisted's own transports do that).
+        :param options: as for the class.
+        """
+        network = cls((), **options)
+        link = ClientLink(network)
+        transport.protocol = link  # type: ignore[attr-defined]
+        link.makeConnection(transport)
+        return network
+
+    # The link.
+
+    def _connect_soon(self, delay: float) -> None:
+        if self._endpoints and self._retry is None and self._closed is None and not self._suspended:
+            self._retry = self.clock.callLater(delay, self._connect_now)
+
+    def _connect_now(self) -> None:
+        self._retry = None
+        endpoint = self._endpoints[self._next_endpoint % len(self._endpoints)]
+        self._dialling = endpoint.connect(self._factory)
+        self._dialling.addTimeout(DIAL_TIMEOUT, self.clock)
+        self._dialling.addCallbacks(self._dialled, self._dial_failed)
+
+    def _dialled(self, _: object) -> None:
+        self._dialling = None
+
+    def _dial_failed(self, failure: Failure) -> None:
+        self._dialling = None
+        if self._closed is None and not self._suspended:
+            self._failed(LinkLostError(f"cannot reach the proxy server: {failure.getErrorMessage()}"))
+
+    def _failed(self, problem: Exception) -> None:
+        """An attempt came to nothing: the next server's turn."""
+        self._next_endpoint += 1
+        if self._failures == 0:
+            log.warn("{problem}; trying again", problem=problem)
+        self._failures += 1
+        self.events.emit("disconnected", problem)
+        self._connect_soon(self._backoff(self._failures))
+
+    def link_made(self, link: ClientLink) -> None:
+        """The carrier is there; READY is not."""
+        self.link = link
+        if not self._ticker.running:
+            self._ticker.start(TICK, now=False)
+
+    def link_ready(self, link: ClientLink, public_key: bytes | None) -> None:
+        """The server has answered: ask it for everything that was asked of us."""
+        self._failures = 0
+        self.public_key = public_key or (self.key_pair.public_key if self.key_pair else None)
+        for joined in self._topics.values():
+            joined.online(link)
+        waiting, self._waiting = self._waiting, []
+        for peer, factory, done in waiting:
+            if not done.called:
+                link.connect(peer, factory, done)
+        log.info("connected to the proxy server at {address}", address=link.transport.getPeer())
+        waiters, self._online_waiters = self._online_waiters, []
+        for waiter in waiters:
+            waiter.callback(None)
+        self.events.emit("connected")
+
+    def link_lost(self, link: ClientLink, problem: Exception) -> None:
+        """The link is gone; its streams and requests have been told."""
+        self.link = None
+        if self._ticker.running:
+            self._ticker.stop()
+        for joined in self._topics.values():
+            joined.offline()
+        if self._gone is not None:
+            gone, self._gone = self._gone, None
+            gone.callback(None)
+        if self._closed is not None or self._suspended:
+            return
+        if not self._endpoints:
+            self._fail_waiting(problem)
+        if link.ready:
+            log.warn("the link to the proxy server is lost: {problem}", problem=problem)
+            self.events.emit("disconnected", problem)
+            self._connect_soon(self._backoff(0))
+        else:
+            self._failed(problem)
+
+    def _fail_waiting(self, problem: Exception) -> None:
+        waiting, self._waiting = self._waiting, []
+        for _, _, done in waiting:
+            if not done.called:
+                done.errback(problem)
+
+    def _tick(self) -> None:
+        if self.link is not None:
+            self.link.tick(self.clock.seconds())
+
+    @property
+    def _ready_link(self) -> ClientLink | None:
+        return self.link if self.link is not None and self.link.ready else None
+
+    def when_online(self) -> Deferred[None]:
+        """:returns: a Deferred that fires when the link is up and ready; it fails with ``ClosedError``, and can be cancelled."""
+        if self._closed is not None:
+            return _failed(ClosedError())
+        if self._ready_link is not None:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred(self._online_waiters.remove)
+        self._online_waiters.append(waiter)
+        return waiter
+
+    # INetwork.
+
+    @property
+    def address(self) -> PeerAddress:
+        """Our own address, as far as it is known."""
+        return PeerAddress(Peer.keyed(self.public_key) if self.public_key else Peer(b"proxy"))
+
+    def status(self) -> NetworkStatus:
+        link = self._ready_link
+        able = link is None or Feature.ROLES in link.features
+        return NetworkStatus(link is not None, able, able, status_detail(link))
+
+    def lookup(self, topic: bytes, receiver: IPeerReceiver) -> Lookup:
+        return Lookup(self._topic(topic), receiver)
+
+    def announce(self, topic: bytes) -> Announcement:
+        return Announcement(self._topic(topic))
+
+    def _topic(self, topic: bytes) -> JoinedTopic:
+        topic = check_topic(topic)
+        self._check_open()
+        joined = self._topics.get(topic)
+        if joined is None:
+            joined = self._topics[topic] = JoinedTopic(self, topic, self._ready_link)
+        return joined
+
+    def forget(self, joined: JoinedTopic) -> None:
+        """Nobody is in the topic any more."""
+        self._topics.pop(joined.topic, None)
+
+    def peer_found(self, topic: bytes, peer: Peer) -> None:
+        """The server's news."""
+        joined = self._topics.get(topic)
+        if joined is not None:
+            joined.peer_found(peer)
+
+    def lookup_updated(self, topic: bytes) -> None:
+        """The server's news."""
+        joined = self._topics.get(topic)
+        if joined is not None:
+            joined.lookup_updated()
+
+    def connect(self, peer: Peer, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        try:
+            self._check_open()
+        except ClosedError as problem:
+            return _failed(problem)
+        done: Deferred[IProtocol] = Deferred()
+        seconds = self.limits.connect_timeout + REPLY_MARGIN
+        link = self._ready_link
+        if link is not None:
+            link.connect(peer, factory, done)
+        elif self._endpoints or self.link is not None:
+            self._waiting.append((peer, factory, done))
+        else:
+            return _failed(LinkLostError("there is no link to a proxy server"))
+        if not done.called:
+            done.addTimeout(seconds, self.clock, _time_out)
+        return done
+
+    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
+        link = self._ready_link
+        if self._closed is not None:
+            return _failed(ClosedError())
+        if link is not None and Feature.ROLES not in link.features:
+            return _failed(NotSupportedError(status_detail(link)))
+        if self.listener is not None:
+            return _failed(CannotListenError("proxy", 0, Exception("something listens already")))
+        return succeed(_Port(self, factory))
+
+    def with_identity(self, key_pair: KeyPair | None) -> ProxyNetwork:
+        self._check_open()
+        if not self._endpoints:
+            raise NotSupportedError("an identity needs a link of its own, and this network has only the one it was given")
+        child = ProxyNetwork(
+            self._endpoints,
+            key_pair=key_pair or KeyPair.generate(),
+            token=self.token,
+            limits=self.limits,
+            backoff=self._backoff,
+            reactor=self.clock,
+        )
+        self._children = [each for each in self._children if each._closed is None]
+        self._children.append(child)
+        return child
+
+    def suspend(self) -> Deferred[None]:
+        self._suspended = True
+        return self._stop(LinkError("suspended"))
+
+    def resume(self) -> Deferred[None]:
+        self._suspended = False
+        if self.link is None and self._dialling is None:
+            self._connect_soon(0.0)
+        return succeed(None)
+
+    def close(self) -> Deferred[None]:
+        if self._closed is None:
+            self._closed = Deferred()
+            problem = ClosedError("the network was closed")
+            self._fail_waiting(problem)
+            waiters, self._online_waiters = self._online_waiters, []
+            for waiter in waiters:
+                waiter.errback(problem)
+            for joined in list(self._topics.values()):
+                joined.closed(problem)
+            children = [child.close() for child in self._children]
+            stopped = self._stop(problem)
+            for child in children:
+                stopped.addCallback(lambda _, child=child: child)
+            stopped.chainDeferred(self._closed)
+        done: Deferred[None] = Deferred()
+        self._closed.addBoth(lambda result: (done.callback(None), result)[1])
+        return done
+
+    def _stop(self, problem: Exception) -> Deferred[None]:
+        """Give up the link, or the attempt to make one."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self.link is None:
+            return succeed(None)
+        self._gone = Deferred()
+        self.link.close(problem)
+        return self._gone
+
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise ClosedError("the network is closed")
+
+
+@implementer(IListeningPort)
+class _Port:
+    """Listening for the streams that peers open, until it is stopped."""
+
+    def __init__(self, network: ProxyNetwork, factory: IProtocolFactory) -> None:
+        self._network = network
+        self._factory = factory
+        self.startListening()
+
+    def startListening(self) -> None:
+        self._network.listener = self._factory
+        self._factory.doStart()
+
+    def stopListening(self) -> Deferred[None]:
+        if self._network.listener is self._factory:
+            self._network.listener = None
+            self._factory.doStop()
+        return succeed(None)
+
+    def getHost(self) -> PeerAddress:
+        return self._network.address
+
+
+def _failed(problem: Exception) -> Deferred[Any]:
+    done: Deferred[Any] = Deferred()
+    done.errback(problem)
+    return done
+
+
+def _time_out(result: object, seconds: float) -> object:
+    if isinstance(result, Failure) and result.check(CancelledError):
+        raise ConnectTimeoutError(f"no answer in {seconds:g} s")
+    return result
+
+
+__all__ = ["CLIENT_LIMITS", "DEFAULT_BACKOFF", "PeerUnreachableError", "ProxyNetwork"]

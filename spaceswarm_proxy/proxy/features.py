@@ -1,0 +1,33 @@
+"""What a side can do beyond the JavaScript protocol; said in READY, in force when both have said it."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Feature(enum.IntFlag):
+    """The bits of READY's ``features`` field (``docs/protocol.md``, section 5)."""
+
+    #: Streams have credit windows; WINDOW events grant more.
+    WINDOWS = 1
+    #: JOIN, LEAVE and CONNECT carry a request number, and REPLY answers it; ERROR may be sent by clients too.
+    REPLIES = 2
+    #: JOIN says whether to look up, to announce, or both.
+    ROLES = 4
+    #: PING is answered by PONG, and silence means that the link is dead.
+    LIVENESS = 8
+    #: READY's ``key`` chooses who the client is; the server's says who that turned out to be.
+    IDENTITY = 16
+    #: READY's ``token`` is looked at.
+    TOKEN = 32
+
+
+#: Everything that this program can do.
+ALL = Feature.WINDOWS | Feature.REPLIES | Feature.ROLES | Feature.LIVENESS | Feature.IDENTITY | Feature.TOKEN
+
+
+class Role(enum.IntFlag):
+    """What JOIN's ``roles`` field asks for."""
+
+    LOOKUP = 1
+    ANNOUNCE = 2

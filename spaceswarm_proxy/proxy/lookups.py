@@ -1,0 +1,135 @@
+"""One lookup for each topic at the server, however many clients have joined it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol as Shape
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from spaceswarm_proxy.errors import LimitError
+from spaceswarm_proxy.interfaces import IPeerReceiver, Peer
+
+#: Peers of one topic that are remembered for clients that join later; the oldest news goes first.
+MAX_CACHED_PEERS = 1024
+
+
+class Subscriber(Shape):
+    """Who is told what a shared lookup finds."""
+
+    def peer_found(self, peer: Peer) -> None: ...
+
+    def lookup_updated(self) -> None: ...
+
+
+@implementer(IPeerReceiver)
+class SharedLookup:
+    """
+    The lookup of one topic, and those who share it.
+
+    A peer is passed on once in each round of the lookup, however often it is found.  What was found in this round or the one
+    before is told to whoever comes later.
+    """
+
+    def __init__(self, lookups: SharedLookups, topic: bytes) -> None:
+        self._lookups = lookups
+        self.topic = topic
+        self.subscribers: set[Subscriber] = set()
+        self._fresh: dict[bytes, Peer] = {}
+        self._stale: dict[bytes, Peer] = {}
+        self._asked = lookups.clock.seconds()
+        self._lookup = lookups.network.lookup(topic, self)
+
+    def peer_found(self, peer: Peer) -> None:
+        if peer.id in self._fresh:
+            return
+        if len(self._fresh) >= MAX_CACHED_PEERS:
+            del self._fresh[next(iter(self._fresh))]
+        self._fresh[peer.id] = peer
+        for subscriber in tuple(self.subscribers):
+            subscriber.peer_found(peer)
+
+    def lookup_updated(self) -> None:
+        self._stale, self._fresh = self._fresh, {}
+        for subscriber in tuple(self.subscribers):
+            subscriber.lookup_updated()
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Tell ``subscriber`` what is known, at once, and then what is found."""
+        self.subscribers.add(subscriber)
+        for peer in {**self._stale, **self._fresh}.values():
+            subscriber.peer_found(peer)
+
+    def unsubscribe(self, subscriber: Subscriber) -> Deferred[None]:
+        """Tell it no more; the last one closes the lookup."""
+        self.subscribers.discard(subscriber)
+        if self.subscribers:
+            return succeed(None)
+        self._lookups.forget(self)
+        return self._lookup.close()
+
+    def refresh(self) -> None:
+        """Look again, unless that was done a moment ago: clients may ask as often as they like."""
+        now = self._lookups.clock.seconds()
+        if now - self._asked >= self._lookups.min_refresh:
+            self._asked = now
+            self._lookup.update()
+
+    def flushed(self) -> Deferred[None]:
+        """See :meth:`~spaceswarm_proxy.interfaces.ILookup.flushed`."""
+        return self._lookup.flushed()
+
+
+class SharedLookups:
+    """The topics that anybody at a server has joined."""
+
+    def __init__(
+        self,
+        network: Any,
+        clock: Any,
+        *,
+        max_topics: int,
+        min_refresh: float,
+        joined: Callable[[bytes], None],
+        left: Callable[[bytes], None],
+    ) -> None:
+        """
+        :param max_topics: topics looked up at once.
+        :param min_refresh: seconds between two rounds that clients ask for.
+        :param joined: called with a topic when its first subscriber comes.
+        :param left: called with a topic when its last one has gone.
+        """
+        self.network = network
+        self.clock = clock
+        self.max_topics = max_topics
+        self.min_refresh = min_refresh
+        self._joined = joined
+        self._left = left
+        self._shared: dict[bytes, SharedLookup] = {}
+
+    def __len__(self) -> int:
+        return len(self._shared)
+
+    def get(self, topic: bytes) -> SharedLookup | None:
+        """The topic's lookup, if anybody has joined it."""
+        return self._shared.get(topic)
+
+    def join(self, topic: bytes) -> SharedLookup:
+        """
+        The topic's lookup; it is started if it is the first one's.  To be followed by ``subscribe``.
+
+        :raises LimitError: too many topics.
+        """
+        shared = self._shared.get(topic)
+        if shared is None:
+            if len(self._shared) >= self.max_topics:
+                raise LimitError("max_topics_total", self.max_topics)
+            shared = self._shared[topic] = SharedLookup(self, topic)
+            self._joined(topic)
+        return shared
+
+    def forget(self, shared: SharedLookup) -> None:
+        """Its last subscriber has left."""
+        del self._shared[shared.topic]
+        self._left(shared.topic)

@@ -1,0 +1,111 @@
+"""
+Twisted's TCP transports, made cheaper for a relay.
+
+A relay writes small and large pieces as they come, and Twisted's transport answers each by asking the reactor to call it
+back when the socket is writable: three system calls where one would do.  :func:`accelerate` turns a connected transport of
+Twisted's into one of ours, in place, so that any endpoint and any reactor will do.  Ours
+
+* sends at once while nothing is queued (what the kernel does not take is queued as ever),
+* hands several pieces to the kernel in one call, without joining them first,
+* reads more at once while there is more.
+
+It leans on a few private names of Twisted's (``tests/test_tcp.py`` holds them fast); all else, TLS and UNIX sockets included,
+keeps the transport that it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twisted.internet import main, tcp
+
+#: Bytes for one read: at first, and while reads come back full.
+READ_SIZE = 64 * 1024
+READ_SIZE_BULK = 256 * 1024
+#: On a link, smaller writes wait for the end of the reactor's turn, to be sent together with the next ones.
+SEND_AT_ONCE = 16 * 1024
+#: The most pieces that one call of the kernel's takes (IOV_MAX is 1,024 on Linux).
+MAX_PIECES = 512
+
+
+class _Accelerated(tcp.Connection):
+    """What both kinds of transport have in common; only methods, so that ``__class__`` may be changed to it."""
+
+    #: It takes a sequence of pieces without joining them.
+    gathers = True
+    #: Writes of at least this many bytes are tried at once.
+    send_at_once = SEND_AT_ONCE
+    _read_size = READ_SIZE
+
+    def doRead(self) -> Any:
+        size = self._read_size
+        try:
+            data = self.socket.recv(size)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return main.CONNECTION_LOST
+        if not data:
+            return main.CONNECTION_DONE
+        if len(data) == size:
+            self._read_size = READ_SIZE_BULK
+        elif len(data) < READ_SIZE:
+            self._read_size = READ_SIZE
+        self.protocol.dataReceived(data)
+        return None
+
+    def write(self, data: bytes) -> None:
+        if len(data) >= self.send_at_once and self._nothing_waits():
+            if not self.connected or self._writeDisconnected:
+                return
+            try:
+                sent = self.socket.send(data)
+            except OSError:  # a full buffer, or an error that the next attempt will meet and report
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        tcp.Connection.write(self, data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        pieces = list(iovec)
+        if self._nothing_waits() and self.connected and not self._writeDisconnected:
+            pieces = self._gather(pieces)
+        tcp.Connection.writeSequence(self, pieces)
+
+    def _gather(self, pieces: Sequence[bytes]) -> list[bytes]:
+        """Send what the kernel takes.  :returns: the rest."""
+        try:
+            sent = self.socket.sendmsg(pieces[:MAX_PIECES])
+        except OSError:
+            return list(pieces)
+        for index, piece in enumerate(pieces):
+            if sent < len(piece):
+                return [piece[sent:], *pieces[index + 1 :]]
+            sent -= len(piece)
+        return []
+
+    def _nothing_waits(self) -> bool:
+        return not self._tempDataLen and self.offset == len(self.dataBuffer) and not self.disconnecting
+
+
+class _Server(_Accelerated, tcp.Server):
+    """An accepted connection: a link, where many streams' messages of one turn go well together."""
+
+
+class _Client(_Accelerated, tcp.Client):
+    """A connection that we made: a peer's, whose every message stands alone."""
+
+    send_at_once = 1
+
+
+def accelerate(transport: Any) -> None:
+    """Make a connected TCP transport of Twisted's faster, in place; any other is left as it is."""
+    if type(transport) is tcp.Server:
+        transport.__class__ = _Server
+    elif type(transport) is tcp.Client:
+        transport.__class__ = _Client
+    else:
+        return
+    transport.setTcpNoDelay(True)

@@ -1,0 +1,201 @@
+"""
+JavaScript programs as the other end of a test.
+
+Each script here prints one JSON object a line, with an ``event`` member; :class:`NodeProcess` runs it and lets a test
+wait for such events::
+
+    class MyTests(InteropTestCase):
+        async def test_it(self):
+            server = self.node("proxy_server.js", "--tcp", "0")
+            port = (await server.event("ready"))["tcp"]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError, succeed
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from spaceswarm_proxy._reactor import or_global
+from tests.interop.javascript import HERE, find_node, why_not
+
+Event = dict[str, Any]
+Predicate = Callable[[Event], bool]
+
+#: Seconds until a process that was asked to end is killed.
+GRACE = 5.0
+#: Seconds to wait for an event, unless told otherwise.
+PATIENCE = 30.0
+
+
+class NodeError(Exception):
+    """The process can't be run, ended too early, or did not say what was waited for; with all that it printed."""
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """Somebody who waits for an event."""
+
+    name: str
+    predicate: Predicate
+    deferred: Deferred[Event]
+
+    def wants(self, event: Event) -> bool:
+        return event["event"] == self.name and self.predicate(event)
+
+
+class NodeProcess(ProcessProtocol):
+    """One running script."""
+
+    transport: IProcessTransport
+
+    def __init__(self, script: str, *arguments: str, reactor: Any = None) -> None:
+        """
+        Start it.
+
+        :param script: a file of this directory, or an absolute path.
+        :param arguments: its command line.
+        :raises NodeError: there is no Node.
+        """
+        node = find_node()
+        if node is None:
+            raise NodeError("no Node; python -m tests.interop.javascript installs it")
+        #: Every event so far, also those that were waited for.
+        self.events: list[Event] = []
+        #: Standard error so far, and whatever else was not an event.
+        self.noise = ""
+        #: Why it ended; ``None`` while it runs.
+        self.reason: Failure | None = None
+        self._script = script
+        self._partial_line = b""
+        self._unclaimed: list[Event] = []
+        self._waiters: list[_Waiter] = []
+        self._ending: list[Deferred[None]] = []
+        self._reactor = or_global(reactor)
+        command = [node, str(HERE / script), *arguments]
+        self._reactor.spawnProcess(self, node, command, env=dict(os.environ), path=str(HERE))
+
+    def event(self, name: str, predicate: Predicate = lambda event: True, timeout: float = PATIENCE) -> Deferred[Event]:
+        """
+        The first event of that name that no other call has had: it may have come already.
+
+        :param predicate: which of them is meant.
+        :param timeout: seconds.
+        :returns: a Deferred of the event; it fails with :class:`NodeError` when the time is over or the process ends.
+        """
+        waiter = _Waiter(name, predicate, Deferred(lambda _: self._waiters.remove(waiter)))
+        for event in self._unclaimed:
+            if waiter.wants(event):
+                self._unclaimed.remove(event)
+                return succeed(event)
+        self._waiters.append(waiter)
+        if self.reason is not None:
+            self._disappoint()
+        return waiter.deferred.addTimeout(timeout, self._reactor, lambda *_: self._timed_out(name, timeout))
+
+    def write(self, line: str) -> None:
+        """Write a line to its standard input."""
+        self.transport.write(line.encode() + b"\n")
+
+    def stop(self) -> Deferred[None]:
+        """
+        End it: SIGTERM, and SIGKILL if that does not help for :data:`GRACE` seconds.
+
+        :returns: a Deferred that fires when it is gone, and fails with :class:`NodeError` when it had to be killed.
+        """
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self.reason is not None:
+            return
+        self._signal("TERM")
+        try:
+            await self.ended().addTimeout(GRACE, self._reactor)
+        except TimeoutError:
+            self._signal("KILL")
+            await self.ended()
+            raise self._problem(f"had to be killed: it did not end within {GRACE:g} s of SIGTERM") from None
+
+    def ended(self) -> Deferred[None]:
+        """:returns: a Deferred that fires when the process is gone; :attr:`reason` tells why."""
+        if self.reason is not None:
+            return succeed(None)
+        gone: Deferred[None] = Deferred(lambda _: self._ending.remove(gone))
+        self._ending.append(gone)
+        return gone
+
+    # What Twisted calls.
+
+    def outReceived(self, data: bytes) -> None:
+        *lines, self._partial_line = (self._partial_line + data).split(b"\n")
+        for line in lines:
+            self._line_received(line)
+
+    def errReceived(self, data: bytes) -> None:
+        self.noise += data.decode("utf-8", "replace")
+
+    def processEnded(self, reason: Failure) -> None:
+        self.reason = reason
+        self._disappoint()
+        ending, self._ending = self._ending, []
+        for gone in ending:
+            gone.callback(None)
+
+    def _line_received(self, line: bytes) -> None:
+        try:
+            event = json.loads(line)
+            event["event"]
+        except (ValueError, TypeError, KeyError):
+            self.noise += line.decode("utf-8", "replace") + "\n"
+            return
+        self.events.append(event)
+        for waiter in self._waiters:
+            if waiter.wants(event):
+                self._waiters.remove(waiter)
+                waiter.deferred.callback(event)
+                return
+        self._unclaimed.append(event)
+
+    def _disappoint(self) -> None:
+        """Tell those who still wait that nothing more will come."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            waiter.deferred.errback(self._problem(f"ended before {waiter.name!r} ({self._end()})"))
+
+    def _timed_out(self, name: str, timeout: float) -> Event:
+        raise self._problem(f"no {name!r} within {timeout:g} s")
+
+    def _end(self) -> str:
+        return self.reason.getErrorMessage() if self.reason else "it runs"
+
+    def _problem(self, text: str) -> NodeError:
+        seen = "\n".join(json.dumps(event) for event in self.events[-20:]) or "nothing"
+        return NodeError(f"{self._script}: {text}\nlast events:\n{seen}\nerrors:\n{self.noise or 'none'}")
+
+    def _signal(self, name: str) -> None:
+        try:
+            self.transport.signalProcess(name)
+        except ProcessExitedAlready:
+            return  # Gone, only its pipes are not closed yet: processEnded is about to be called.
+
+
+class InteropTestCase(TestCase):
+    """A test with JavaScript programs, which end with it."""
+
+    skip = why_not()
+    timeout = 60
+
+    def node(self, script: str, *arguments: str) -> NodeProcess:
+        """Run a script until the test is over.  One that does not end when it is asked to fails the test."""
+        process = NodeProcess(script, *arguments)
+        self.addCleanup(process.stop)
+        return process

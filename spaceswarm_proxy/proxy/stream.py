@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 class ProxyStream(StreamTransport):
     """An ``ITransport`` over one stream of a link, and that stream's owner."""
 
-    __slots__ = ("_link", "_stream", "_told_end")
+    __slots__ = ("_finishing", "_link", "_stream", "_told_end")
 
     def __init__(self, link: Link, stream: MuxStream, host: PeerAddress, peer: PeerAddress) -> None:
         super().__init__(host, peer)
         self._link = link
         self._stream = stream
         self._told_end = False
+        self._finishing = False
         stream.owner = self
 
     # What the link tells.
@@ -36,7 +38,7 @@ class ProxyStream(StreamTransport):
             self.data_arrived(chunks)
         if stream.error is not None:
             self.connection_ended(Failure(stream.error))
-        elif stream.closed:
+        elif stream.closed or (self._finishing and stream.ended):
             self.connection_ended(Failure(ConnectionDone()))
         elif stream.remote_ended and not self._told_end:
             self._told_end = True
@@ -46,6 +48,9 @@ class ProxyStream(StreamTransport):
         self.sender_resumed()
 
     # What the transport's user does.
+
+    def _call_soon(self, function: Callable[[], None]) -> Any:
+        return self._link.clock.callLater(0, function)
 
     def _send(self, data: bytes) -> None:
         if not self._link.mux.send(self._stream, data):
@@ -57,6 +62,7 @@ class ProxyStream(StreamTransport):
         self._link.flush()
 
     def _finish(self) -> None:
+        self._finishing = True
         self._link.finish(self._stream)
 
     def _abort(self, error: Exception) -> None:
@@ -67,3 +73,10 @@ class ProxyStream(StreamTransport):
     def _consumed(self, count: int) -> None:
         self._link.mux.consume(self._stream, count)
         self._link.consumed(self._stream)
+
+    def _disconnected(self) -> None:
+        """What the protocol never got is used up, as far as the link is concerned."""
+        self._stream.owner = None
+        unread = self._stream.debt - self._stream.consumed
+        if unread:
+            self._consumed(unread)

@@ -1,0 +1,1 @@
+"""The networks that need no proxy, and what they are made of."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -19,6 +19,9 @@ class ShuffledQueue(Generic[Item]):
 
     def __len__(self) -> int:
         return self._length
+
+    def __iter__(self) -> Iterator[Item]:
+        return (item for items in self._by_priority.values() for item in items)
 
     def add(self, item: Item, priority: int) -> None:
         """Put an item in; the highest priority comes out first."""
@@ -45,7 +48,7 @@ class ShuffledQueue(Generic[Item]):
 
     def clear(self) -> list[Item]:
         """Take out all, in no particular order."""
-        items = [item for some in self._by_priority.values() for item in some]
+        items = list(self)
         self._by_priority.clear()
         self._length = 0
         return items

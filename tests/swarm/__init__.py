@@ -1,0 +1,1 @@
+"""Tests of ``spaceswarm_proxy.swarm``."""

@@ -12,8 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from zope.interface import Attribute, Interface, implementer
+
+from spaceswarm_proxy.crypto.keys import KeyPair
 
 TOPIC_LENGTH = 32
 KEY_LENGTH = 32
@@ -156,12 +159,12 @@ class IByteCounts(Interface):
 class IPeerReceiver(Interface):
     """Who is told of the peers that a lookup finds."""
 
-    def peer_found(peer):
+    def peer_found(peer: Peer) -> None:
         """
         A peer (:class:`Peer`) was found under the lookup's topic.  The same one may come again, with news.
         """
 
-    def lookup_updated():
+    def lookup_updated() -> None:
         """A round of the lookup is complete: whoever could be found at this time has been reported."""
 
 
@@ -170,16 +173,17 @@ class ILookup(Interface):
 
     topic = Attribute("32 bytes.")
 
-    def update():
+    def update() -> None:
         """Ask again now.  May be ignored when the last round was a moment ago."""
 
-    def flushed():
+    def flushed() -> Deferred[None]:
         """
-        :returns: a Deferred (one for each caller) that fires with ``None`` when the round now under way is complete, and fails
-            with a :class:`~spaceswarm_proxy.errors.SpaceswarmError` when the lookup is refused or closed.
+        :returns: a Deferred (one for each caller) that fires with ``None`` when the round now under way is
+            complete, and fails with a :class:`~spaceswarm_proxy.errors.SpaceswarmError` when the lookup is refused
+            or closed.
         """
 
-    def close():
+    def close() -> Deferred[None]:
         """Stop; the receiver hears no more.  :returns: a Deferred that fires when nothing of it is left."""
 
 
@@ -188,16 +192,16 @@ class IAnnouncement(Interface):
 
     topic = Attribute("32 bytes.")
 
-    def update():
+    def update() -> None:
         """Announce again now."""
 
-    def flushed():
+    def flushed() -> Deferred[None]:
         """
         :returns: a Deferred (one for each caller) that fires with ``None`` when others can find us, and fails with a
             :class:`~spaceswarm_proxy.errors.SpaceswarmError` when it is refused or closed.
         """
 
-    def close():
+    def close() -> Deferred[None]:
         """Be found no more.  :returns: a Deferred that fires when that has been told to the network."""
 
 
@@ -210,12 +214,13 @@ class INetwork(Interface):
         " became reachable, or ceased to be."
     )
 
-    def status():
+    def status() -> NetworkStatus:
         """:returns: a :class:`NetworkStatus`."""
 
-    def lookup(topic, receiver):
+    def lookup(topic: bytes, receiver: IPeerReceiver) -> ILookup:
         """
-        Look for peers until the result is closed; those already known are reported too, but never before this call has returned.
+        Look for peers until the result is closed; those already known are reported too, but never before this call
+        has returned.
 
         :param topic: 32 bytes.
         :param receiver: an :class:`IPeerReceiver`.
@@ -224,7 +229,7 @@ class INetwork(Interface):
         :raises ClosedError: the network is closed.
         """
 
-    def announce(topic):
+    def announce(topic: bytes) -> IAnnouncement:
         """
         Be found under a topic until the result is closed.  Without :meth:`listen`, whoever connects is turned away.
 
@@ -234,26 +239,28 @@ class INetwork(Interface):
         :raises ClosedError: the network is closed.
         """
 
-    def connect(peer, factory):
+    def connect(peer: Peer, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """
         Open one stream to one peer.  Two calls open two.
 
         :param peer: a :class:`Peer`, from a lookup or made from a public key.
         :param factory: its ``buildProtocol`` is called with a :class:`PeerAddress`, when the stream is open.
-        :returns: a Deferred of the protocol, connected.  It fails with a :class:`~spaceswarm_proxy.errors.ConnectError`,
-            a ``LimitError``, a ``LinkError`` or ``ClosedError``; ``buildProtocol`` is called only on success.
+        :returns: a Deferred of the protocol, connected.  It fails with a
+            :class:`~spaceswarm_proxy.errors.ConnectError`, a ``LimitError``, a ``LinkError`` or ``ClosedError``;
+            ``buildProtocol`` is called only on success.
         """
 
-    def listen(factory):
+    def listen(factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
         Accept the streams that peers open to us.  One listener at a time; the next may begin when it has stopped.
 
         :param factory: its ``buildProtocol`` is called with a :class:`PeerAddress` for each; ``None`` refuses it.
         :returns: a Deferred of an ``IListeningPort`` whose ``getHost()`` is our own :class:`PeerAddress`.
-            It fails with ``NotSupportedError``, with ``CannotListenError`` when something listens already, or with ``ClosedError``.
+            It fails with ``NotSupportedError``, with ``CannotListenError`` when something listens already, or with
+            ``ClosedError``.
         """
 
-    def with_identity(key_pair):
+    def with_identity(key_pair: KeyPair | None) -> INetwork:
         """
         The same network, known by another key: it announces, connects and listens apart from this one.
 
@@ -262,11 +269,14 @@ class INetwork(Interface):
         :raises NotSupportedError: the network knows no identities.
         """
 
-    def suspend():
+    def suspend() -> Deferred[None]:
         """Go quiet: keep what was asked for, but send nothing.  :returns: a Deferred."""
 
-    def resume():
+    def resume() -> Deferred[None]:
         """Undo :meth:`suspend`.  :returns: a Deferred."""
 
-    def close():
-        """Stop everything.  :returns: a Deferred that fires when no timer, socket or lookup is left; a second call likewise."""
+    def close() -> Deferred[None]:
+        """
+        Stop everything.  :returns: a Deferred that fires when no timer, socket or lookup is left; a second call
+        likewise.
+        """

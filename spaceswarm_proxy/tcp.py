@@ -1,16 +1,16 @@
 """
 Twisted's TCP transports, made cheaper for a relay.
 
-A relay writes small and large pieces as they come, and Twisted's transport answers each by asking the reactor to call it
-back when the socket is writable: three system calls where one would do.  :func:`accelerate` turns a connected transport of
-Twisted's into one of ours, in place, so that any endpoint and any reactor will do.  Ours
+A relay writes small and large pieces as they come, and Twisted's transport answers each by asking the reactor to
+call it back when the socket is writable: three system calls where one would do.  :func:`accelerate` turns a
+connected transport of Twisted's into one of ours, in place, so that any endpoint and any reactor will do.  Ours
 
 * sends at once while nothing is queued (what the kernel does not take is queued as ever),
 * hands several pieces to the kernel in one call, without joining them first,
 * reads more at once while there is more.
 
-It leans on a few private names of Twisted's (``tests/test_tcp.py`` holds them fast); all else, TLS and UNIX sockets included,
-keeps the transport that it has.
+It leans on a few private names of Twisted's (``tests/test_tcp.py`` holds them fast); all else, TLS and UNIX sockets
+included, keeps the transport that it has.
 """
 
 from __future__ import annotations

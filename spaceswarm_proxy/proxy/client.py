@@ -8,15 +8,16 @@ from typing import Any
 
 import txaio
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint, ITransport
+from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.errors import (
     ClosedError,
@@ -24,7 +25,6 @@ from spaceswarm_proxy.errors import (
     LinkError,
     LinkLostError,
     NotSupportedError,
-    PeerUnreachableError,
 )
 from spaceswarm_proxy.events import Events
 from spaceswarm_proxy.interfaces import INetwork, IPeerReceiver, NetworkStatus, Peer, PeerAddress
@@ -46,11 +46,8 @@ DIAL_TIMEOUT = 30.0
 REPLY_MARGIN = 5.0
 
 
-def _jittered(delay: float, *_: object) -> float:
-    return delay * random.uniform(0.5, 1.0)
-
-
-#: Seconds before the n-th attempt: a quarter of a second, then half as much again each time, up to a minute; at random shorter.
+#: Seconds before the n-th attempt: a quarter of a second, then half as much again each time, up to a minute; at
+#: random shorter.
 DEFAULT_BACKOFF: Callable[[int], float] = backoffPolicy(0.25, 60.0, 1.5, jitter=lambda: random.uniform(0.0, 0.25))
 
 
@@ -61,8 +58,8 @@ class ProxyNetwork:
 
         network = ProxyNetwork(clientFromString(reactor, "tcp:127.0.0.1:4978"))
 
-    It connects by itself, and again whenever the link is lost; what was asked of it (lookups, announcements, listening) holds until
-    it is closed, link or no link.  ``events`` tells ``connected()`` and ``disconnected(error)``.
+    It connects by itself, and again whenever the link is lost; what was asked of it (lookups, announcements,
+    listening) holds until it is closed, link or no link.  ``events`` tells ``connected()`` and ``disconnected(error)``.
     """
 
     def __init__(
@@ -76,9 +73,10 @@ class ProxyNetwork:
         reactor: Any = None,
     ) -> None:
         """
-        :param endpoints: where servers are.  The next one is tried only when one has failed.  None at all: see :meth:`over`.
-        :param key_pair: who to be in the network; by default the server chooses a fresh identity for each link.  The server learns the
-            secret key: it acts for us.
+        :param endpoints: where servers are.  The next one is tried only when one has failed.  None at all: see
+            :meth:`over`.
+        :param key_pair: who to be in the network; by default the server chooses a fresh identity for each link.
+            The server learns the secret key: it acts for us.
         :param token: the credential that the server asks for.
         :param limits: of which ``window``, ``max_*`` of a client and the time-outs apply.
         :param backoff: attempt (0, 1, ...) -> seconds before it.
@@ -92,43 +90,45 @@ class ProxyNetwork:
         self.listener: IProtocolFactory | None = None
         self.link: ClientLink | None = None
         self.public_key = key_pair.public_key if key_pair else None
-        self._endpoints = [endpoints] if IStreamClientEndpoint.providedBy(endpoints) else list(endpoints)  # type: ignore[arg-type]
+        self._endpoints = [endpoints] if IStreamClientEndpoint.providedBy(endpoints) else list(endpoints)
         self._backoff = backoff
         self._topics: dict[bytes, JoinedTopic] = {}
         self._waiting: list[tuple[Peer, IProtocolFactory, Deferred[IProtocol]]] = []
-        self._online_waiters: list[Deferred[None]] = []
+        self._online: Waiters[None] = Waiters()
         self._children: list[ProxyNetwork] = []
-        self._factory = Factory.forProtocol(lambda: ClientLink(self))  # type: ignore[arg-type]
+        self._factory = Factory.forProtocol(lambda: ClientLink(self))
         self._factory.noisy = False
         self._next_endpoint = 0
         self._failures = 0
         self._retry: Any = None
         self._dialling: Deferred[Any] | None = None
         self._suspended = False
-        self._closed: Deferred[None] | None = None
+        self._closed = False
+        self._closing: Waiters[None] | None = Waiters()
         self._gone: Deferred[None] | None = None
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self.clock
         self._connect_soon(0.0)
 
     @classmethod
-    def over(cls, transport: ITransport, **options: Any) -> ProxyNetwork:
+    def over(cls, transport: Any, **options: Any) -> ProxyNetwork:
         """
         A network over a transport that is already connected; when that is lost, it is offline for good.
 
-        :param transport: what it receives must go to the ``protocol`` that is set on it (Twisted's own transports do that).
+        :param transport: what it receives must go to the ``protocol`` that is set on it (Twisted's own transports
+            do that).
         :param options: as for the class.
         """
         network = cls((), **options)
         link = ClientLink(network)
-        transport.protocol = link  # type: ignore[attr-defined]
+        transport.protocol = link
         link.makeConnection(transport)
         return network
 
     # The link.
 
     def _connect_soon(self, delay: float) -> None:
-        if self._endpoints and self._retry is None and self._closed is None and not self._suspended:
+        if self._endpoints and self._retry is None and not self._closed and not self._suspended:
             self._retry = self.clock.callLater(delay, self._connect_now)
 
     def _connect_now(self) -> None:
@@ -143,7 +143,7 @@ class ProxyNetwork:
 
     def _dial_failed(self, failure: Failure) -> None:
         self._dialling = None
-        if self._closed is None and not self._suspended:
+        if not self._closed and not self._suspended:
             self._failed(LinkLostError(f"cannot reach the proxy server: {failure.getErrorMessage()}"))
 
     def _failed(self, problem: Exception) -> None:
@@ -172,9 +172,7 @@ class ProxyNetwork:
             if not done.called:
                 link.connect(peer, factory, done)
         log.info("connected to the proxy server at {address}", address=link.transport.getPeer())
-        waiters, self._online_waiters = self._online_waiters, []
-        for waiter in waiters:
-            waiter.callback(None)
+        self._online.fire(None)
         self.events.emit("connected")
 
     def link_lost(self, link: ClientLink, problem: Exception) -> None:
@@ -187,7 +185,7 @@ class ProxyNetwork:
         if self._gone is not None:
             gone, self._gone = self._gone, None
             gone.callback(None)
-        if self._closed is not None or self._suspended:
+        if self._closed or self._suspended:
             return
         if not self._endpoints:
             self._fail_waiting(problem)
@@ -213,14 +211,15 @@ class ProxyNetwork:
         return self.link if self.link is not None and self.link.ready else None
 
     def when_online(self) -> Deferred[None]:
-        """:returns: a Deferred that fires when the link is up and ready; it fails with ``ClosedError``, and can be cancelled."""
-        if self._closed is not None:
-            return _failed(ClosedError())
+        """
+        :returns: a Deferred that fires when the link is up and ready; it fails with ``ClosedError``, and can be
+            cancelled.
+        """
+        if self._closed:
+            return fail(ClosedError())
         if self._ready_link is not None:
             return succeed(None)
-        waiter: Deferred[None] = Deferred(self._online_waiters.remove)
-        self._online_waiters.append(waiter)
-        return waiter
+        return self._online.wait()
 
     # INetwork.
 
@@ -268,7 +267,7 @@ class ProxyNetwork:
         try:
             self._check_open()
         except ClosedError as problem:
-            return _failed(problem)
+            return fail(problem)
         done: Deferred[IProtocol] = Deferred()
         seconds = self.limits.connect_timeout + REPLY_MARGIN
         link = self._ready_link
@@ -277,25 +276,25 @@ class ProxyNetwork:
         elif self._endpoints or self.link is not None:
             self._waiting.append((peer, factory, done))
         else:
-            return _failed(LinkLostError("there is no link to a proxy server"))
+            return fail(LinkLostError("there is no link to a proxy server"))
         if not done.called:
             done.addTimeout(seconds, self.clock, _time_out)
         return done
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         link = self._ready_link
-        if self._closed is not None:
-            return _failed(ClosedError())
+        if self._closed:
+            return fail(ClosedError())
         if link is not None and Feature.ROLES not in link.features:
-            return _failed(NotSupportedError(status_detail(link)))
+            return fail(NotSupportedError(status_detail(link)))
         if self.listener is not None:
-            return _failed(CannotListenError("proxy", 0, Exception("something listens already")))
+            return fail(CannotListenError("proxy", 0, Exception("something listens already")))
         return succeed(_Port(self, factory))
 
     def with_identity(self, key_pair: KeyPair | None) -> ProxyNetwork:
         self._check_open()
         if not self._endpoints:
-            raise NotSupportedError("an identity needs a link of its own, and this network has only the one it was given")
+            raise NotSupportedError("an identity needs a link of its own, and this network has only one")
         child = ProxyNetwork(
             self._endpoints,
             key_pair=key_pair or KeyPair.generate(),
@@ -304,7 +303,7 @@ class ProxyNetwork:
             backoff=self._backoff,
             reactor=self.clock,
         )
-        self._children = [each for each in self._children if each._closed is None]
+        self._children = [each for each in self._children if not each._closed]
         self._children.append(child)
         return child
 
@@ -319,23 +318,21 @@ class ProxyNetwork:
         return succeed(None)
 
     def close(self) -> Deferred[None]:
-        if self._closed is None:
-            self._closed = Deferred()
+        if not self._closed:
+            self._closed = True
             problem = ClosedError("the network was closed")
             self._fail_waiting(problem)
-            waiters, self._online_waiters = self._online_waiters, []
-            for waiter in waiters:
-                waiter.errback(problem)
+            self._online.fail(problem)
             for joined in list(self._topics.values()):
                 joined.closed(problem)
-            children = [child.close() for child in self._children]
-            stopped = self._stop(problem)
-            for child in children:
-                stopped.addCallback(lambda _, child=child: child)
-            stopped.chainDeferred(self._closed)
-        done: Deferred[None] = Deferred()
-        self._closed.addBoth(lambda result: (done.callback(None), result)[1])
-        return done
+            everything = [self._stop(problem), *(child.close() for child in self._children)]
+            DeferredList(everything, consumeErrors=True).addCallback(lambda _: self._all_closed())
+        return self._closing.wait() if self._closing is not None else succeed(None)
+
+    def _all_closed(self) -> None:
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            closing.fire(None)
 
     def _stop(self, problem: Exception) -> Deferred[None]:
         """Give up the link, or the attempt to make one."""
@@ -351,7 +348,7 @@ class ProxyNetwork:
         return self._gone
 
     def _check_open(self) -> None:
-        if self._closed is not None:
+        if self._closed:
             raise ClosedError("the network is closed")
 
 
@@ -378,16 +375,7 @@ class _Port:
         return self._network.address
 
 
-def _failed(problem: Exception) -> Deferred[Any]:
-    done: Deferred[Any] = Deferred()
-    done.errback(problem)
-    return done
-
-
 def _time_out(result: object, seconds: float) -> object:
     if isinstance(result, Failure) and result.check(CancelledError):
         raise ConnectTimeoutError(f"no answer in {seconds:g} s")
     return result
-
-
-__all__ = ["CLIENT_LIMITS", "DEFAULT_BACKOFF", "PeerUnreachableError", "ProxyNetwork"]

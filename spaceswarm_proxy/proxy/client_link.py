@@ -246,7 +246,9 @@ class ClientLink(Link):
         """A stream's user is done with it in both directions: what is queued is sent, what arrives is dropped."""
         if self.mux.replies or stream.remote_ended:
             self.mux.close(stream)
-        else:  # a JavaScript server throws away what its peer has not read when CLOSE comes; it answers the end of data with one
+        else:
+            # When CLOSE comes, a JavaScript server throws away what its peer has not read; it answers the end of
+            # data with a CLOSE of its own.
             self.mux.end(stream)
             self._finishing[stream] = self.clock.seconds() + CLOSE_GRACE
         self.flush()
@@ -257,5 +259,5 @@ def status_detail(link: Any) -> str:
     if link is None or not link.ready:
         return "not connected to the proxy server"
     if Feature.ROLES not in link.features:
-        return "the proxy server is a JavaScript one: peers are found, but it cannot announce for us or tell why a connection fails"
+        return "connected to a JavaScript proxy server, which cannot announce for us or say why a connection failed"
     return "connected to the proxy server"

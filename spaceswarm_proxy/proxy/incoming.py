@@ -28,7 +28,7 @@ class Incoming:
     def __init__(self, network: INetwork, handler: Handler) -> None:
         self._network = network
         self._announcements: dict[bytes, IAnnouncement] = {}
-        factory = handler if IProtocolFactory.providedBy(handler) else _FunctionFactory(handler)  # type: ignore[arg-type]
+        factory = handler if IProtocolFactory.providedBy(handler) else _FunctionFactory(handler)
         #: Fires when connections are accepted; fails where the network cannot do that.
         self.listening: Deferred[Any] = network.listen(factory)
 

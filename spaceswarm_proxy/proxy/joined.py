@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.errors import ClosedError, LinkError, NotSupportedError
 from spaceswarm_proxy.interfaces import IAnnouncement, ILookup, IPeerReceiver, Peer
 from spaceswarm_proxy.proxy.features import Feature, Role
@@ -27,7 +28,7 @@ class _Share:
         self._joined = joined
         self.topic = joined.topic
         self._result: Failure | bool | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: Waiters[None] = Waiters()
         joined.add(self)
 
     def settle(self, result: Failure | bool | None) -> None:
@@ -35,14 +36,10 @@ class _Share:
         The server has answered (True, or its failure), or what it answered no longer holds (``None``).
         """
         self._result = result
-        if result is None:
-            return
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            if isinstance(result, Failure):
-                each.errback(result)
-            else:
-                each.callback(None)
+        if isinstance(result, Failure):
+            self._waiting.fail(result)
+        elif result:
+            self._waiting.fire(None)
 
     def update(self) -> None:
         """Ask the server again."""
@@ -50,8 +47,7 @@ class _Share:
 
     def flushed(self) -> Deferred[None]:
         """See :meth:`spaceswarm_proxy.interfaces.ILookup.flushed`."""
-        done: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(done)
+        done = self._waiting.wait()
         self.settle(self._result)
         return done
 
@@ -85,8 +81,9 @@ class JoinedTopic:
     """
     A topic that somebody here looks up or announces.
 
-    JOIN says all the roles wanted, so each change is one JOIN, and the last share that goes is one LEAVE.  A server's failure
-    to announce must not look like one to look up; so the first JOIN of a new link asks for the lookup alone.
+    JOIN says all the roles wanted, so each change is one JOIN, and the last share that goes is one LEAVE.  A
+    server's failure to announce must not look like one to look up; so the first JOIN of a new link asks for the
+    lookup alone.
     """
 
     def __init__(self, network: ProxyNetwork, topic: bytes, link: ClientLink | None) -> None:

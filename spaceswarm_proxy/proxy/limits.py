@@ -26,7 +26,8 @@ class Limits:
     max_streams: int = 512
     #: Streams of all clients together.
     max_streams_total: int = 16384
-    #: Peers of which one client is remembered to have been told, so that it may connect to them; the oldest is forgotten.
+    #: Peers of which one client is remembered to have been told, so that it may connect to them; the oldest is
+    #: forgotten.
     max_peers: int = 4096
     #: Bytes of the longest frame that is read.
     max_frame: int = 16 * 1024 * 1024 + 1024
@@ -34,7 +35,8 @@ class Limits:
     max_buffered: int = 4 * 1024 * 1024
     #: Bytes of unfinished frames, over all clients; who needs more when it is reached is closed.
     max_partial_total: int = 256 * 1024 * 1024
-    #: Bytes that a stream may have under way (where windows are agreed), or hold unread before the link waits (where not).
+    #: Bytes that a stream may have under way (where windows are agreed), or hold unread before the link waits
+    #: (where not).
     window: int = 256 * 1024
     #: Seconds until READY must have come.
     ready_timeout: float = 15.0
@@ -47,8 +49,8 @@ class Limits:
     #: Seconds of silence after which a PING is sent, and after that until the link counts as dead.
     ping_interval: float = 30.0
     ping_timeout: float = 30.0
-    #: Seconds that a peer's end of data waits for a JavaScript client, which may not close by itself; 0 closes at once, as the
-    #: JavaScript server does.  Every piece that the client sends starts it anew.
+    #: Seconds that a peer's end of data waits for a JavaScript client, which may not close by itself; 0 closes at
+    #: once, as the JavaScript server does.  Every piece that the client sends starts it anew.
     half_close_grace: float = 10.0
     #: Seconds that a stream or link may take to write what it has when it is being closed.
     close_timeout: float = 30.0

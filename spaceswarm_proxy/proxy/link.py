@@ -6,9 +6,9 @@ What the events mean is the business of its two subclasses, the server's and the
 
 *Writing.* The link is the transport's push producer; while the transport is full, the mux queues, fairly.
 
-*Reading.* A stream whose reader stands still keeps what has arrived.  When one has more than it may (or all together do), the
-link reads nothing until that is used up; after ``stall_timeout`` of that, the streams at fault are reset.  With windows agreed,
-a single stuck stream never comes that far.
+*Reading.* A stream whose reader stands still keeps what has arrived.  When one has more than it may (or all
+together do), the link reads nothing until that is used up; after ``stall_timeout`` of that, the streams at fault
+are reset.  With windows agreed, a single stuck stream never comes that far.
 
 There is no timer for each link: whoever owns links calls :meth:`Link.tick` every second or so.
 """
@@ -33,7 +33,8 @@ from spaceswarm_proxy.tcp import accelerate
 
 log = txaio.make_logger()
 
-#: Seconds of silence after which a peer without liveness is sent an empty frame, which keeps middle-boxes' memory fresh.
+#: Seconds of silence after which a peer without liveness is sent an empty frame, which keeps middle-boxes' memory
+#: fresh.
 KEEP_ALIVE = 60.0
 #: Bytes up to which pieces are joined before they are written: cheaper than to hand over many.
 JOIN_BELOW = 16 * 1024
@@ -55,6 +56,7 @@ class StreamOwner(Shape):
 class Link(Protocol):
     """What the two ends of a link have in common.  One Twisted protocol for each link."""
 
+    transport: Any
     #: Event type -> name of the method that handles it; other types are skipped, as the protocol demands.
     handlers: ClassVar[dict[int, str]] = {EventType.PING: "_on_ping"}
 
@@ -232,7 +234,10 @@ class Link(Protocol):
                 self.transport.resumeProducing()
 
     def _reset_stalled(self) -> None:
-        """Reading has been stopped for too long: end the streams that are to blame, the largest if they are so only together."""
+        """
+        Reading has been stopped for too long: end the streams that are to blame, the largest if they are so only
+        together.
+        """
         guilty = [stream for stream in self._blocked if self._over(stream)]
         if not guilty and self._blocked:
             guilty = [max(self._blocked, key=lambda stream: stream.debt)]

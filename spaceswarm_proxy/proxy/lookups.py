@@ -28,8 +28,8 @@ class SharedLookup:
     """
     The lookup of one topic, and those who share it.
 
-    A peer is passed on once in each round of the lookup, however often it is found.  What was found in this round or the one
-    before is told to whoever comes later.
+    A peer is passed on once in each round of the lookup, however often it is found.  What was found in this round
+    or the one before is told to whoever comes later.
     """
 
     def __init__(self, lookups: SharedLookups, topic: bytes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet import error
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocolFactory, IPushProducer
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocolFactory, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -24,9 +24,12 @@ class Relay(Protocol):
     """
     The protocol of a connection to a peer (the *upstream*), and the owner of the stream in the link that it belongs to.
 
-    Either transport is paused when the other is full.  Ends are carried one direction at a time: the peer's end of data becomes the
-    marker, the client's becomes a half-close; when both have ended, CLOSE.  A reset on either side is a reset on the other.
+    Either transport is paused when the other is full.  Ends are carried one direction at a time: the peer's end of
+    data becomes the marker, the client's becomes a half-close; when both have ended, CLOSE.  A reset on either side
+    is a reset on the other.
     """
+
+    transport: Any
 
     def __init__(self, link: ServerLink, peer: Peer, topic: bytes, request: int | None) -> None:
         """:param request: the number of the CONNECT that this answers; ``None`` if there was none."""
@@ -206,7 +209,7 @@ class Dial:
     def doStop(self) -> None:
         """Nothing to stop."""
 
-    def buildProtocol(self, address: PeerAddress) -> Relay:
+    def buildProtocol(self, address: IAddress) -> Relay:
         return Relay(self.link, self.peer, self.topic, self.request)
 
 
@@ -225,6 +228,7 @@ class Inbound:
     def doStop(self) -> None:
         """Nothing to stop."""
 
-    def buildProtocol(self, address: PeerAddress) -> Relay | None:
+    def buildProtocol(self, address: IAddress) -> Relay | None:
+        assert isinstance(address, PeerAddress)  # networks give no other
         topic = self.link.accepts(address.peer)
         return None if topic is None else Relay(self.link, address.peer, topic, None)

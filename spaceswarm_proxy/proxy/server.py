@@ -15,6 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.errors import ClosedError, DrainingError, LimitError, NotSupportedError, ProtocolError, to_code
 from spaceswarm_proxy.interfaces import HostPort, INetwork, Peer
 from spaceswarm_proxy.network.tcp import dial
@@ -51,8 +52,8 @@ class ProxyServer(Factory):
         server = ProxyServer(LocalHub().network())
         await serverFromString(reactor, "tcp:4978:interface=127.0.0.1").listen(server)
 
-    Clients look up topics, connect to the peers found, and are found themselves, each by a key of its own where the network
-    has such (:meth:`INetwork.with_identity`).  Nothing that a client does reaches another.
+    Clients look up topics, connect to the peers found, and are found themselves, each by a key of its own where the
+    network has such (:meth:`INetwork.with_identity`).  Nothing that a client does reaches another.
     """
 
     noisy = False
@@ -69,9 +70,11 @@ class ProxyServer(Factory):
     ) -> None:
         """
         :param network: what to show; it is closed by :meth:`close`.
-        :param announce: announce the topics of clients that do not say (JavaScript ones can't), so that peers find them.
-        :param handle_incoming: announce the server itself under every topic that is joined, and have this build the protocols
-            of the connections that come in: a protocol factory, or a function from a ``PeerAddress`` to a protocol.
+        :param announce: announce the topics of clients that do not say (JavaScript ones can't), so that peers find
+            them.
+        :param handle_incoming: announce the server itself under every topic that is joined, and have this build the
+            protocols of the connections that come in: a protocol factory, or a function from a ``PeerAddress`` to a
+            protocol.
         :param tokens: if there are any, a client must have one of them.
         :param limits: see :class:`Limits`.
         :param reactor: an ``IReactorTime`` and ``IReactorTCP``; by default the global one.
@@ -105,7 +108,7 @@ class ProxyServer(Factory):
         self._partial = 0
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self.clock
-        self._idle: list[Deferred[None]] = []
+        self._idle: Waiters[None] = Waiters()
 
     # Links.
 
@@ -118,8 +121,9 @@ class ProxyServer(Factory):
         """
         Serve a client over a transport that is already connected.
 
-        :param transport: any ``ITransport`` that is a producer and a consumer; from now on what it receives must go to the protocol returned
-            (transports with a ``protocol`` attribute, as Twisted's own have, are changed to do so).
+        :param transport: any ``ITransport`` that is a producer and a consumer; from now on what it receives must go
+            to the protocol returned (transports with a ``protocol`` attribute, as Twisted's own have, are changed
+            to do so).
         :returns: the client's protocol; :meth:`ServerLink.close` or losing the transport ends it.
         :raises ClosedError: the server is closed.
         """
@@ -243,9 +247,7 @@ class ProxyServer(Factory):
             return
         if self._ticker.running:
             self._ticker.stop()
-        waiting, self._idle = self._idle, []
-        for each in waiting:
-            each.callback(None)
+        self._idle.fire(None)
 
     # The end.
 
@@ -253,9 +255,7 @@ class ProxyServer(Factory):
         """:returns: a Deferred that fires when no client is left, and nothing of one."""
         if not self.links and not self._lingering:
             return succeed(None)
-        done: Deferred[None] = Deferred(self._idle.remove)
-        self._idle.append(done)
-        return done
+        return self._idle.wait()
 
     def drain(self, grace: float) -> Deferred[None]:
         """
@@ -282,7 +282,8 @@ class ProxyServer(Factory):
         """
         Close every link, lookup and announcement, and the network.
 
-        :returns: a Deferred that fires when nothing is left.  The ports that listen with this factory are their owner's to close.
+        :returns: a Deferred that fires when nothing is left.  The ports that listen with this factory are their
+            owner's to close.
         """
         self.closed = self.draining = True
         for link in tuple(self.links):

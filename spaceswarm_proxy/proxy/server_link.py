@@ -292,7 +292,9 @@ class ServerLink(Link):
         self.send(Event(EventType.ON_PEER, topic=topic, peer=wire_id))
 
     def _wire_id(self, peer: Peer, topic: bytes) -> bytes:
-        """A TCP service has a name for each topic, as the JavaScript server gives it, unless the client knows better."""
+        """
+        A TCP service has a name for each topic, as the JavaScript server gives it, unless the client knows better.
+        """
         if peer.public_key is not None or Feature.REPLIES in self.features:
             return peer.id
         return b"%b:%b" % (peer.id, topic.hex().encode())
@@ -440,7 +442,10 @@ class ServerLink(Link):
         return stream
 
     def peer_ended(self, relay: Relay) -> None:
-        """The peer's end of data was passed on.  Who knows of replies ends the stream by itself; a JavaScript client may not."""
+        """
+        The peer's end of data was passed on.  Who knows of replies ends the stream by itself; a JavaScript client
+        may not.
+        """
         if Feature.REPLIES in self.features or relay.stream is None or relay.stream.closed:
             return
         if self._half_closed is None:

@@ -12,7 +12,7 @@ from spaceswarm_proxy.interfaces import PeerAddress
 from spaceswarm_proxy.transport import StreamTransport
 
 if TYPE_CHECKING:
-    from spaceswarm_proxy.proxy.link import Link
+    from spaceswarm_proxy.proxy.client_link import ClientLink
     from spaceswarm_proxy.proxy.mux import MuxStream
 
 
@@ -21,7 +21,7 @@ class ProxyStream(StreamTransport):
 
     __slots__ = ("_finishing", "_link", "_stream", "_told_end")
 
-    def __init__(self, link: Link, stream: MuxStream, host: PeerAddress, peer: PeerAddress) -> None:
+    def __init__(self, link: ClientLink, stream: MuxStream, host: PeerAddress, peer: PeerAddress) -> None:
         super().__init__(host, peer)
         self._link = link
         self._stream = stream

@@ -41,8 +41,8 @@ install_venv() {
         fail "$python -m venv does not work here; as root: apt-get install $package"
     fi
     echo "setup: installing $package" >&2
-    $as_root apt-get update -qq >&2
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >&2
+    $as_root apt-get update -qq >/dev/null
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
 }
 
 make_venv() {

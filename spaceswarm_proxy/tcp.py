@@ -16,6 +16,7 @@ included, keeps the transport that it has.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from time import perf_counter
 from typing import Any
 
 from twisted.internet import main, tcp
@@ -23,8 +24,10 @@ from twisted.internet import main, tcp
 #: Bytes for one read: at first, and while reads come back full.
 READ_SIZE = 64 * 1024
 READ_SIZE_BULK = 256 * 1024
-#: On a link, smaller writes wait for the end of the reactor's turn, to be sent together with the next ones.
+#: On a link, a smaller write that follows the last one closely waits for the end of the reactor's turn, to be sent
+#: together with others of that turn: so many bytes, so many seconds.
 SEND_AT_ONCE = 16 * 1024
+CLOSELY = 50e-6
 #: The most pieces that one call of the kernel's takes (IOV_MAX is 1,024 on Linux).
 MAX_PIECES = 512
 
@@ -34,8 +37,6 @@ class _Accelerated(tcp.Connection):
 
     #: It takes a sequence of pieces without joining them.
     gathers = True
-    #: Writes of at least this many bytes are tried at once.
-    send_at_once = SEND_AT_ONCE
     _read_size = READ_SIZE
 
     def doRead(self) -> Any:
@@ -55,8 +56,12 @@ class _Accelerated(tcp.Connection):
         self.protocol.dataReceived(data)
         return None
 
+    def _stands_alone(self, size: int) -> bool:
+        """Is a write of so many bytes to be sent at once, rather than with others of this turn?"""
+        raise NotImplementedError
+
     def write(self, data: bytes) -> None:
-        if len(data) >= self.send_at_once and self._nothing_waits():
+        if self._nothing_waits() and self._stands_alone(len(data)):
             if not self.connected or self._writeDisconnected:
                 return
             try:
@@ -93,11 +98,18 @@ class _Accelerated(tcp.Connection):
 class _Server(_Accelerated, tcp.Server):
     """An accepted connection: a link, where many streams' messages of one turn go well together."""
 
+    _last_write = 0.0
+
+    def _stands_alone(self, size: int) -> bool:
+        last, self._last_write = self._last_write, perf_counter()
+        return size >= SEND_AT_ONCE or self._last_write - last > CLOSELY
+
 
 class _Client(_Accelerated, tcp.Client):
     """A connection that we made: a peer's, whose every message stands alone."""
 
-    send_at_once = 1
+    def _stands_alone(self, size: int) -> bool:
+        return True
 
 
 def accelerate(transport: Any) -> None:

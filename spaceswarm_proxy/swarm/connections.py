@@ -241,7 +241,9 @@ class Connection:
         self._owner.room()
 
     def _cancel_attempt(self) -> None:
-        if self.attempt is not None and not self.attempt.called:
+        # With a transport, dialling has succeeded, whether the network has told so already or not.
+        under_way = self.transport is None or not self.initiator
+        if under_way and self.attempt is not None and not self.attempt.called:
             self.attempt.cancel()
 
     def _tell_user(self, reason: Failure) -> None:

@@ -354,13 +354,13 @@ class Dialer:
     def pause(self, reason: SpaceswarmError) -> None:
         """Give up whatever is being dialled, and all who wait; begin nothing until :meth:`resume`."""
         self._paused = True
+        self.flushes.finish(False)
         for connection in tuple(self._dialling):
             connection.drop(reason)
         for info in self._queue.clear() + self._schedule.clear():
             info.queued = info.waiting = False
             self._roster.peers.forget(info)
         self._arm()
-        self.flushes.finish(False)
 
     def resume(self) -> None:
         """Undo :meth:`pause`; those who were found before must be found again."""

@@ -193,17 +193,17 @@ class TopicSearch:
 
     async def _look_up(self) -> None:
         if not self._roles.client:
-            self._problems.pop("lookup", None)
+            self._problems.pop("look up", None)
             self._close_lookup()
             await self.quiet()
             return
-        if self._lookup is not None and "lookup" not in self._problems:
+        if self._lookup is not None and "look up" not in self._problems:
             self._lookup.update()
         else:
             self._close_lookup()
             await self.quiet()
             self._lookup = self._context.network.lookup(self.topic, self)
-        await self._note("lookup", self._lookup.flushed())
+        await self._note("look up", self._lookup.flushed())
 
     async def _be_found(self) -> None:
         if not self._roles.server:

@@ -4,9 +4,9 @@ every topic.
 
     python benchmarks/proxy_server.py --tcp PORT --any-peer HOST:PORT
 
-It prints ``ready`` when it listens.  Two of its settings follow from what the generator does, not from speed: it opens more
-streams on one link than a client may by default, and it waits for the server's CLOSE after a peer's end of data, as the
-JavaScript server sends it at once.
+It prints ``ready`` when it listens.  Two of its settings follow from what the generator does, not from speed: it
+opens more streams on one link than a client may by default, and it waits for the server's CLOSE after a peer's end
+of data, as the JavaScript server sends it at once.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class OnePeerNetwork:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tcp", type=int, required=True, help="port to listen on, at 127.0.0.1")
-    parser.add_argument("--any-peer", type=HostPort.parse, required=True, help="HOST:PORT of the peer under every topic")
+    parser.add_argument("--any-peer", type=HostPort.parse, required=True, help="HOST:PORT found under every topic")
     options = parser.parse_args()
     if sys.platform == "linux":
         from twisted.internet import epollreactor

@@ -68,7 +68,7 @@ class LimitError(SpaceswarmError):
         :param name: the limit's name, as the option is called: ``max_topics``.
         :param limit: its value, where it is known.
         """
-        super().__init__(f"the limit {name} is reached" + ("" if limit is None else f" ({limit:g})"))
+        super().__init__(f"the limit {name} is reached" + ("" if limit is None else f" ({limit:.15g})"))
         self.name = name
         self.limit = limit
 
@@ -239,9 +239,14 @@ def from_code(code: str, text: str) -> SpaceswarmError:
 
 
 def to_code(problem: BaseException) -> tuple[str, str]:
-    """The code and text under which an exception travels: the other half of :func:`from_code`."""
+    """The code and text under which an exception travels, as UTF-8 knows it: the other half of :func:`from_code`."""
+    code, text = _described(problem)
+    return code, text.encode("utf-8", "replace").decode()
+
+
+def _described(problem: BaseException) -> tuple[str, str]:
     if isinstance(problem, LimitError):
-        return problem.code, problem.name if problem.limit is None else f"{problem.name}={problem.limit:g}"
+        return problem.code, problem.name if problem.limit is None else f"{problem.name}={problem.limit:.17g}"
     if isinstance(problem, SpaceswarmError):
         return problem.code, str(problem)
     if isinstance(problem, error.ConnectError):

@@ -38,6 +38,7 @@ CORES = (
     "proxy.event",
     "proxy.features",
     "proxy.mux",
+    "proxy.mux_stream",
     "proxy.wire",
     "swarm.duplicates",
     "swarm.retry",

@@ -2,47 +2,73 @@
 Many streams in one link: the pure core of both ends of the proxy.
 
 Bytes of the link go in at :meth:`Mux.receive` and come out of :attr:`Mux.output`; what a stream is owed waits on the
-stream.  There is no socket here, no timer and no callback.  The shell around it does three things:
+stream.  There is no socket here, no timer and no callback.  The shell around it does four things:
 
 * after :meth:`Mux.receive`, it acts on the events returned, then visits every stream of :attr:`Mux.touched` once;
-* it tells the mux when the link's transport is full (:attr:`Mux.writable`), and calls :meth:`Mux.pump` when it no longer is;
-* it writes :attr:`Mux.output` to the transport whenever it has called something here.
+* it writes :attr:`Mux.output` to the transport whenever it has called something here;
+* it tells the mux when the link's transport is full (:attr:`Mux.writable`), and when it no longer is;
+* it calls :meth:`Mux.pump` when the transport takes data again and, as long as it does, after each ``receive`` and each
+  taking of the output that leave something in :attr:`Mux.queued` or :attr:`Mux.stopped`.
 
 **Outgoing.** While the link takes data and nobody waits, what a stream sends goes straight to the output.  Otherwise
 it waits in the stream's own queue, and the streams take turns, a frame each (:data:`MAX_PAYLOAD`): a bulk stream delays
 another's message by one frame, not by its backlog.  :meth:`Mux.send` answers ``False`` once a stream has queued
-:data:`STREAM_HIGH_WATER` (or all together :attr:`Mux.max_queued`): the stream's source is to stop, and :meth:`Mux.pump`
-returns it when it may go on.  Small control frames do not queue; what of them piles up while the link is full has a limit
-of its own (:data:`MAX_CONTROL_BACKLOG`), because a remote can cause them and then not read them.
+:data:`STREAM_HIGH_WATER` (or all together :attr:`Mux.max_queued`): the stream's source is to stop, and
+:meth:`Mux.pump` returns it when it may go on.  Small control frames do not queue; what of them piles up while the link
+is full has a limit of its own (:data:`MAX_CONTROL_BACKLOG`), because a remote can cause them and then not read them.
 
 **Incoming.** What arrives waits on its stream until the reader takes it.  Where windows were agreed, a stream's sender
 stops by itself at zero credit, and credit is given back on *consumption*.  A sender that goes on regardless loses the
 stream.  Without windows the shell must stop reading the link when :attr:`MuxStream.debt` passes its bound.
 
-**Ends.** Each direction of a stream ends by the end-of-data marker.  A stream is over (and forgotten, its number is never
-used again) when CLOSE or ERROR has been sent or received.  When both directions have ended, the server sends CLOSE; a
-client waits for that.  CLOSE that arrives lets everything before it be read first.
+**Ends.** Each direction of a stream ends by the end-of-data marker.  A stream is over (and forgotten, its number is
+never used again) when CLOSE or ERROR has been sent or received.  When both directions have ended, the server sends
+CLOSE; a client waits for that.  CLOSE that arrives lets everything before it be read first.
 
-Invariants: a stream is in ``ready`` exactly once or not at all, and only with something queued and credit to send it;
-``queued`` is the sum over the streams; nothing of a stream is sent after its end, and nothing is accepted after the remote's.
+Invariants (``tests/proxy/test_mux.py`` checks them after every step): a stream waits for its turn once or not at all,
+exactly when it has something queued and credit to send it; ``queued`` is the sum over the streams, ``unread`` that of
+what has arrived and was not consumed, over those that are over too; a stopped source's stream is in ``stopped``; what
+is over holds no queue; nothing of a stream is sent after its end, and nothing is accepted after the remote's.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import NamedTuple
 
-from spaceswarm_proxy.errors import EventError, LimitError, ProtocolError, StreamResetError, WindowError, from_code, to_code
+from spaceswarm_proxy.errors import (
+    EventError,
+    LimitError,
+    ProtocolError,
+    StreamResetError,
+    WindowError,
+    from_code,
+    to_code,
+)
+from spaceswarm_proxy.proxy.mux_stream import MuxStream, Opened
 from spaceswarm_proxy.proxy.wire import (
     Event,
     EventType,
+    Frame,
     FrameDecoder,
     check_semantics,
     data_header,
-    data_trailer,
     encode,
     encode_end,
 )
+
+__all__ = [
+    "MAX_CONTROL_BACKLOG",
+    "MAX_CREDIT",
+    "MAX_PAYLOAD",
+    "MAX_PIECES",
+    "MAX_STREAM_ID",
+    "OUTPUT_HIGH_WATER",
+    "STREAM_HIGH_WATER",
+    "STREAM_LOW_WATER",
+    "Mux",
+    "MuxStream",
+    "Opened",
+]
 
 #: The most payload in one frame that we send: what a small message of another stream may have to wait for.
 MAX_PAYLOAD = 64 * 1024
@@ -51,6 +77,8 @@ OUTPUT_HIGH_WATER = 128 * 1024
 #: A source is stopped when its stream has this much waiting, and started again below the second.
 STREAM_HIGH_WATER = 64 * 1024
 STREAM_LOW_WATER = 16 * 1024
+#: What waits for a stream's reader are no more pieces than this; small ones are joined, as each costs some 50 bytes.
+MAX_PIECES = 256
 #: Bytes of control frames that may wait for a link that takes nothing.
 MAX_CONTROL_BACKLOG = 1024 * 1024
 #: Stream numbers are a signed 32-bit integer on the wire; they count upwards and never wrap.
@@ -65,79 +93,16 @@ _ERROR = EventType.ON_STREAM_ERROR
 _WINDOW = EventType.WINDOW
 
 
-class MuxStream:
-    """One stream of a link.  Its attributes are the mux's; the shell reads them, and owns :attr:`owner`."""
-
-    __slots__ = (
-        "close_wanted",
-        "closed",
-        "consumed",
-        "credit",
-        "debt",
-        "end_wanted",
-        "ended",
-        "error",
-        "id",
-        "inbound",
-        "owner",
-        "queue",
-        "queued",
-        "ready",
-        "remote_ended",
-        "source_stopped",
-        "touched",
-        "trailer",
-    )
-
-    def __init__(self, id: int, credit: int | None) -> None:
-        self.id = id
-        #: Who reads and writes it: the shell's.
-        self.owner: object | None = None
-        self.trailer = data_trailer(id)
-        #: Bytes that we may still send; ``None`` without windows.
-        self.credit = credit
-        self.queue: deque[bytes] | None = None
-        self.queued = 0
-        #: In the mux's turn-taking queue?
-        self.ready = False
-        #: Has its source been told to stop?
-        self.source_stopped = False
-        #: Payload that has arrived and was not taken yet.
-        self.inbound: list[bytes] = []
-        #: Bytes that arrived and for which no credit was given back.
-        self.debt = 0
-        #: Bytes of the debt that the reader has used, and that were not worth a WINDOW frame yet.
-        self.consumed = 0
-        #: In the mux's ``touched`` list?
-        self.touched = False
-        self.end_wanted = False
-        #: We have sent the end of data.
-        self.ended = False
-        self.close_wanted = False
-        #: The remote sends nothing more.
-        self.remote_ended = False
-        #: CLOSE or ERROR was sent or has arrived: the link has forgotten the stream.
-        self.closed = False
-        #: Why, if it was not in good order.
-        self.error: Exception | None = None
-
-
-class Opened(NamedTuple):
-    """A stream that the server opened: the event, and the stream, which may be over already."""
-
-    event: Event
-    stream: MuxStream
-
-
 class Mux:
     """The streams of one link, seen from one of its ends."""
 
     def __init__(self, *, client: bool, max_streams: int, window: int, max_queued: int, max_frame: int) -> None:
         """
-        :param client: which end this is: a client is told of streams by ON_STREAM_OPEN, a server makes them (:meth:`open`).
+        :param client: which end this is: a client is told of streams by ON_STREAM_OPEN, a server makes them
+            (:meth:`open`).
         :param max_streams: more than this at once are refused.
         :param window: bytes that a remote may send on a stream before some are consumed (where windows are agreed).
-        :param max_queued: bytes waiting to be sent, over all streams, at which every source is stopped.
+        :param max_queued: bytes waiting to be sent, over all streams, at which who adds to them is stopped.
         :param max_frame: bytes, the longest frame accepted.
         """
         self.decoder = FrameDecoder(max_frame)
@@ -151,12 +116,15 @@ class Mux:
         self.writable = True
         #: Bytes waiting in all streams' queues.
         self.queued = 0
+        #: Streams whose sources were told to stop, and not yet to go on.
+        self.stopped: set[MuxStream] = set()
         #: The remote's offence, after which it is not listened to.
         self.violation: ProtocolError | LimitError | None = None
         #: Bytes that have arrived and that no reader has used yet, over all streams.
         self.unread = 0
-        #: Were windows agreed on?  And replies (without them a server is sent no ERROR: a JavaScript one would die of it)?
+        #: Were windows agreed on?
         self.windows = False
+        #: Were replies?  Without them a server is sent no ERROR: a JavaScript one would die of it.
         self.replies = False
         #: What a stream of the remote's accepts at first; ``None`` without windows.
         self.remote_window: int | None = None
@@ -165,7 +133,6 @@ class Mux:
         self.window = window
         self.max_queued = max_queued
         self._ready: deque[MuxStream] = deque()
-        self._stopped: set[MuxStream] = set()
         self._next_id = 0
         self._control_backlog = 0
 
@@ -176,25 +143,30 @@ class Mux:
         Take what the link delivered.
 
         :param data: any piece of the byte stream.
-        :returns: the events that are not about a stream's data, in order; ``touched`` then holds the streams with news.  After the remote
-            broke the protocol, ``violation`` is set, and what came before that is still here.
+        :returns: the events that are not about a stream's data, in order; ``touched`` then holds the streams with
+            news.  After the remote broke the protocol, ``violation`` is set, and what came before that is still here.
         """
         if self.violation is not None:
             return []
         try:
-            return self._dispatch(self.decoder.feed(data))
+            frames = self.decoder.feed(data)
         except ProtocolError as problem:
             self.violation = problem
-            return self._dispatch(getattr(problem, "decoded", []))
+            frames = problem.decoded
+        events = self._dispatch(frames)
+        for stream in self.touched:
+            if len(stream.inbound) > MAX_PIECES:
+                stream.inbound = [b"".join(stream.inbound)]
+        return events
 
-    def _dispatch(self, items: list[tuple[int, bytes] | Event]) -> list[Event | Opened]:
+    def _dispatch(self, items: list[Frame]) -> list[Event | Opened]:
         events: list[Event | Opened] = []
         streams = self.streams
         touched = self.touched
-        arrived = 0
+        arrived = 0  # until it is added below, ``unread`` can be too small
         for item in items:
             if item.__class__ is tuple:
-                stream_id, payload = item  # type: ignore[misc]
+                stream_id, payload = item
                 stream = streams.get(stream_id)
                 if stream is None or stream.remote_ended:
                     continue
@@ -206,9 +178,9 @@ class Mux:
                 arrived += size
                 stream.debt += size
                 if stream.debt > self.window and self.windows:
-                    self.unread += arrived
-                    arrived = 0
                     self.reset(stream, WindowError(f"more than {self.window} bytes on a stream"))
+                elif stream.close_wanted:
+                    self.discard(stream)
             else:
                 try:
                     self._event(item, events)  # type: ignore[arg-type]
@@ -295,7 +267,8 @@ class Mux:
             stream.debt -= count
             return
         stream.consumed += count
-        # A frame costs as much as 10 KiB of payload: one for each half of a window is rare enough, and never stops a sender.
+        # A frame costs as much as 10 KiB of payload.  One for each half of a window is rare enough, and stops no
+        # sender.
         if 2 * stream.consumed >= self.window and not stream.remote_ended and not stream.closed:
             self.control(Event(_WINDOW, stream=stream.id, window=stream.consumed))
             stream.debt -= stream.consumed
@@ -364,9 +337,9 @@ class Mux:
         self._enqueue(stream)
         if self.writable:
             self._turns()
-        if stream.queued >= STREAM_HIGH_WATER or self.queued >= self.max_queued:
+        if stream.queued >= STREAM_HIGH_WATER or (stream.queued and self.queued >= self.max_queued):
             stream.source_stopped = True
-            self._stopped.add(stream)
+            self.stopped.add(stream)
         return not stream.source_stopped
 
     def _enqueue(self, stream: MuxStream) -> None:
@@ -383,12 +356,14 @@ class Mux:
         if self.writable:
             self._control_backlog = 0
             self._turns()
-        if not self._stopped or self.queued >= self.max_queued:
+        if not self.stopped:
             return []
-        freed = [stream for stream in self._stopped if stream.queued <= STREAM_LOW_WATER]
+        # When all together have too much, those of which nothing waits are not to blame.
+        enough = STREAM_LOW_WATER if self.queued < self.max_queued else 0
+        freed = [stream for stream in self.stopped if stream.queued <= enough]
         for stream in freed:
             stream.source_stopped = False
-            self._stopped.discard(stream)
+            self.stopped.discard(stream)
         return freed
 
     def _turns(self) -> None:
@@ -397,10 +372,10 @@ class Mux:
         while ready and self.output_size < OUTPUT_HIGH_WATER:
             stream = ready.popleft()
             stream.ready = False
+            self._one_frame(stream)
             if stream.queued:
-                self._one_frame(stream)
                 self._enqueue(stream)
-            if not stream.queued:
+            else:
                 self._drained(stream)
 
     def _one_frame(self, stream: MuxStream) -> None:
@@ -455,7 +430,11 @@ class Mux:
             self._drained(stream)
 
     def close(self, stream: MuxStream) -> None:
-        """End both directions after what is queued has been sent: CLOSE.  Nothing more is read.  A visit tells that it is done."""
+        """
+        End both directions after what is queued has been sent: CLOSE.  A visit tells that it is done.
+
+        Nothing more is read: what has arrived and what still does is used up unseen.
+        """
         stream.end_wanted = stream.close_wanted = True
         self.discard(stream)
         self._drained(stream)
@@ -498,21 +477,26 @@ class Mux:
         self.queued -= stream.queued
         stream.queued = 0
         stream.queue = None
+        if stream.ready:
+            stream.ready = False
+            self._ready.remove(stream)
         if stream.source_stopped:
             stream.source_stopped = False
-            self._stopped.discard(stream)
+            self.stopped.discard(stream)
 
     def abandon(self, error: Exception) -> list[MuxStream]:
         """
         The link is gone.
 
-        :returns: every stream that was open; each is over, with ``error``.
+        :returns: the streams to visit for the last time: each that was open is over now, with ``error``; others were
+            over before, and have not been visited since.
         """
-        streams = list(self.streams.values())
-        for stream in streams:
+        for stream in list(self.streams.values()):
             stream.error = error
             stream.remote_ended = True
             self._forget(stream)
-        self._ready.clear()
-        self.touched.clear()
-        return streams
+            self._touch(stream)
+        touched, self.touched = self.touched, []
+        for stream in touched:
+            stream.touched = False
+        return touched

@@ -15,9 +15,10 @@ PACKAGE = "spaceswarm_proxy"
 
 #: The rooms, from the ground up: each imports only from its own floor and from those below.
 FLOORS = (
-    {"_reactor", "_waiters", "errors", "events", "interfaces", "tcp", "topics", "transport"},
+    {"errors"},
     {"codec"},
     {"crypto"},
+    {"_reactor", "_waiters", "events", "interfaces", "tcp", "topics", "transport"},
     {"dht"},
     {"udx"},
     {"peering"},
@@ -25,7 +26,7 @@ FLOORS = (
     {"network"},
     {"swarm"},
     {"proxy"},
-    {"endpoint_strings", "endpoints", "own_network"},
+    {"endpoint_strings", "endpoints", "mtls", "own_network"},
     {"service"},
     {"commands"},
 )

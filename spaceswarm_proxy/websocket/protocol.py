@@ -123,7 +123,7 @@ class WebSocketProtocol(Protocol):
             self._link.connection_lost()
             self._inner.connectionLost(self._reason_for_user(reason))
         if not self.opened.called:
-            self.opened.errback(self._error or ConnectError(f"the WebSocket did not open: {self._opening.refusal()}"))
+            self.opened.errback(self._error or self._not_opened(reason))
 
     def pauseProducing(self) -> None:
         if not self._blocked:
@@ -220,6 +220,14 @@ class WebSocketProtocol(Protocol):
 
     def _opening_overdue(self) -> None:
         self.abort(ConnectTimeoutError("the opening handshake of the WebSocket took too long"))
+
+    def _not_opened(self, reason: Failure) -> ConnectError:
+        clean = reason.check(error.ConnectionDone)
+        problem = ConnectError(
+            f"the WebSocket did not open: {self._opening.refusal() if clean else reason.getErrorMessage()}"
+        )
+        problem.__cause__ = reason.value
+        return problem
 
     # Both ways.
 

@@ -1,0 +1,249 @@
+"""
+The text forms of our endpoints, for ``serverFromString``, ``clientFromString`` and every program that takes such text.
+
+Twisted finds the parsers through ``twisted/plugins/spaceswarm_endpoints.py``, and so loads this file in every program
+that uses such strings; the rest of us is imported when one of ours is met.
+
+The names of the arguments are what users write, hence camelCase, like those of Twisted's own endpoints.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import (
+    IStreamClientEndpoint,
+    IStreamClientEndpointStringParserWithReactor,
+    IStreamServerEndpoint,
+    IStreamServerEndpointStringParser,
+)
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spaceswarm_proxy.interfaces import INetwork
+
+DEFAULT_PROXY = "tcp:127.0.0.1:4978"
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser, IStreamClientEndpointStringParserWithReactor)
+class WebSocketParser:
+    """
+    ``ws:``, WebSockets.  A server::
+
+        ws:4977
+        ws:4977:interface=0.0.0.0:path=/proxy:origins=https\\://a.example,https\\://b.example
+        ws:endpoint=ssl\\:4977\\:privateKey=key.pem\\:certKey=cert.pem
+
+    and a client::
+
+        ws:127.0.0.1:4977:path=/proxy
+        ws:url=wss\\://a.example/proxy
+        ws:endpoint=tls\\:a.example\\:443:host=a.example:path=/proxy
+
+    Both take ``endpoint`` (any other endpoint to run over), ``path``, ``subprotocol`` (several with commas, best
+    first), ``maxMessage`` (bytes), ``ping`` and ``pingTimeout`` (seconds).  A server takes ``interface`` (by default
+    the loopback) and ``origins``, a client ``origin``.
+    """
+
+    prefix = "ws"
+
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+        """See ``IStreamServerEndpointStringParser``, and :meth:`server`."""
+        return self.server(reactor, *args, **kwargs)
+
+    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
+        """See ``IStreamClientEndpointStringParserWithReactor``, and :meth:`client`."""
+        return self.client(reactor, *args, **kwargs)
+
+    def server(
+        self,
+        reactor: Any,
+        port: str = "",
+        interface: str = "127.0.0.1",
+        endpoint: str = "",
+        path: str | None = None,
+        origins: str | None = None,
+        **options: str,
+    ) -> IStreamServerEndpoint:
+        """
+        Make a server endpoint of the string's arguments.
+
+        :raises ValueError: neither or both of port and endpoint, or a number that is none.
+        """
+        from twisted.internet.endpoints import serverFromString
+
+        from spaceswarm_proxy.websocket import WebSocketServerEndpoint
+
+        if bool(port) == bool(endpoint):
+            raise ValueError("a ws server needs either a port or an endpoint")
+        return WebSocketServerEndpoint(
+            serverFromString(reactor, endpoint) if endpoint else _tcp_server(reactor, int(port), interface),
+            path=None if path is None else _absolute(path),
+            origins=None if origins is None else _list(origins),
+            reactor=reactor,
+            **_common(**options),
+        )
+
+    def client(
+        self,
+        reactor: Any,
+        host: str = "",
+        port: str = "",
+        path: str = "/",
+        url: str = "",
+        endpoint: str = "",
+        origin: str | None = None,
+        **options: str,
+    ) -> IStreamClientEndpoint:
+        """
+        Make a client endpoint of the string's arguments.
+
+        :raises ValueError: no host, URL or endpoint, or not such a URL, or a number that is none.
+        """
+        from twisted.internet.endpoints import clientFromString
+
+        from spaceswarm_proxy.websocket import WebSocketClientEndpoint
+
+        if not (host or url or endpoint):
+            raise ValueError("a ws client needs a host, a URL or an endpoint")
+        url = url or _url(host or "localhost", port, path)
+        common = dict(origin=origin, reactor=reactor, **_common(**options))
+        if endpoint:
+            return WebSocketClientEndpoint(clientFromString(reactor, endpoint), url, **common)
+        return WebSocketClientEndpoint.to(url, **common)
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser, IStreamClientEndpointStringParserWithReactor)
+class SpaceswarmParser:
+    """
+    ``spaceswarm:``, the swarm, through a proxy server.  To be found under a topic, or to connect to whoever is::
+
+        spaceswarm:topic=my room
+        spaceswarm:topic=my room:proxy=ws\\:127.0.0.1\\:4977:seedFile=identity
+
+    and to connect to one peer, by its public key in hex or its ``host:port``::
+
+        spaceswarm:peer=8f1c...
+
+    ``proxy`` is the client endpoint of the server, by default ``tcp:127.0.0.1:4978``.  ``seed`` (64 hex digits) is our
+    identity, ``token`` the credential that the server asks for; ``seedFile`` and ``tokenFile`` say which file holds it,
+    where others cannot read it.  A client's ``timeout`` is in seconds.
+    """
+
+    prefix = "spaceswarm"
+
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+        """See ``IStreamServerEndpointStringParser``, and :meth:`server`."""
+        return self.server(reactor, *args, **kwargs)
+
+    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
+        """See ``IStreamClientEndpointStringParserWithReactor``, and :meth:`client`."""
+        return self.client(reactor, *args, **kwargs)
+
+    def server(self, reactor: Any, topic: str = "", **options: str) -> IStreamServerEndpoint:
+        """
+        Make a server endpoint of the string's arguments.
+
+        :raises ValueError: no topic, or a malformed seed.
+        """
+        from spaceswarm_proxy.endpoints import TopicServerEndpoint
+        from spaceswarm_proxy.own_network import OwnNetworkServerEndpoint
+        from spaceswarm_proxy.topics import topic as to_topic
+
+        if not topic:
+            raise ValueError("a spaceswarm server needs a topic")
+        key = to_topic(topic)
+        return OwnNetworkServerEndpoint(
+            _proxy_network(reactor, **options), lambda network: TopicServerEndpoint(network, key)
+        )
+
+    def client(
+        self, reactor: Any, topic: str = "", peer: str = "", timeout: str = "30", **options: str
+    ) -> IStreamClientEndpoint:
+        """
+        Make a client endpoint of the string's arguments.
+
+        :raises ValueError: neither or both of topic and peer, or a malformed seed or number.
+        """
+        from spaceswarm_proxy.endpoints import PeerClientEndpoint, TopicClientEndpoint
+        from spaceswarm_proxy.interfaces import Peer
+        from spaceswarm_proxy.own_network import OwnNetworkClientEndpoint
+        from spaceswarm_proxy.topics import topic as to_topic
+
+        if bool(topic) == bool(peer):
+            raise ValueError("a spaceswarm client needs either a topic or a peer")
+        seconds = float(timeout)
+        make_network = _proxy_network(reactor, **options)
+        if peer:
+            whom = Peer.from_id(peer.lower().encode())
+            return OwnNetworkClientEndpoint(make_network, lambda net: PeerClientEndpoint(net, whom, seconds, reactor))
+        key = to_topic(topic)
+        return OwnNetworkClientEndpoint(make_network, lambda net: TopicClientEndpoint(net, key, seconds, reactor))
+
+
+def _proxy_network(
+    reactor: Any,
+    proxy: str = DEFAULT_PROXY,
+    seed: str = "",
+    seedFile: str = "",
+    token: str = "",
+    tokenFile: str = "",
+) -> Callable[[], INetwork]:
+    """:returns: what makes the network; what is wrong with the text is found out now."""
+    from twisted.internet.endpoints import clientFromString
+
+    from spaceswarm_proxy.crypto.keys import KeyPair
+    from spaceswarm_proxy.proxy.client import ProxyNetwork
+
+    endpoint = clientFromString(reactor, proxy)
+    seed = _secret("seed", seed, seedFile)
+    token = _secret("token", token, tokenFile)
+    key_pair = KeyPair.from_seed(bytes.fromhex(seed)) if seed else None
+    return lambda: ProxyNetwork(endpoint, reactor=reactor, key_pair=key_pair, token=token.encode() or None)
+
+
+def _secret(name: str, text: str, path: str) -> str:
+    """A secret that stands in the string itself, or in a file."""
+    if text and path:
+        raise ValueError(f"either {name} or {name}File, not both")
+    if not path:
+        return text
+    with open(path, encoding="utf-8") as file:
+        return file.read().strip()
+
+
+def _common(subprotocol: str = "", maxMessage: str = "", ping: str = "30", pingTimeout: str = "30") -> dict[str, Any]:
+    """What both sorts of WebSocket endpoint take, under the names and in the types of the classes."""
+    from spaceswarm_proxy.websocket import MAX_MESSAGE
+
+    return {
+        "subprotocols": _list(subprotocol),
+        "max_message": int(maxMessage) if maxMessage else MAX_MESSAGE,
+        "ping_interval": float(ping),
+        "ping_timeout": float(pingTimeout),
+    }
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _tcp_server(reactor: Any, port: int, interface: str) -> IStreamServerEndpoint:
+    from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
+
+    endpoint = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
+    return endpoint(reactor, port, interface=interface)
+
+
+def _url(host: str, port: str, path: str) -> str:
+    from twisted.internet.abstract import isIPv6Address
+
+    host = f"[{host}]" if isIPv6Address(host) else host
+    return f"ws://{host}{':' if port else ''}{port}{_absolute(path)}"
+
+
+def _absolute(path: str) -> str:
+    return path if path.startswith("/") else f"/{path}"

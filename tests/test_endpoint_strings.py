@@ -1,0 +1,192 @@
+"""Tests for ``spaceswarm_proxy.endpoint_strings`` and the plugin that offers it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    UNIXClientEndpoint,
+    UNIXServerEndpoint,
+    clientFromString,
+    serverFromString,
+)
+from twisted.internet.protocol import Factory
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from spaceswarm_proxy.endpoint_strings import SpaceswarmParser
+from spaceswarm_proxy.network.local import LocalHub
+from spaceswarm_proxy.own_network import OwnNetworkClientEndpoint, OwnNetworkServerEndpoint
+from spaceswarm_proxy.proxy.server import ProxyServer
+from spaceswarm_proxy.websocket import MAX_MESSAGE, WebSocketClientEndpoint, WebSocketServerEndpoint
+from tests.websocket.test_endpoints import Echo, Sink
+
+SEED = "01" * 32
+
+
+class WebSocketStringTests(SynchronousTestCase):
+    """``ws:``"""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def server(self, text: str) -> Any:
+        endpoint = serverFromString(self.reactor, text)
+        self.assertIsInstance(endpoint, WebSocketServerEndpoint)
+        return endpoint
+
+    def client(self, text: str) -> Any:
+        endpoint = clientFromString(self.reactor, text)
+        self.assertIsInstance(endpoint, WebSocketClientEndpoint)
+        return endpoint
+
+    def test_server(self) -> None:
+        """A port alone means the loopback, any path, any origin and the class's limits."""
+        endpoint = self.server("ws:4977")
+        self.assertEqual((endpoint.path, endpoint.origins, endpoint.subprotocols), (None, None, ()))
+        self.assertEqual((endpoint.max_message, endpoint.ping_interval, endpoint.ping_timeout), (MAX_MESSAGE, 30, 30))
+        self.successResultOf(endpoint.listen(Factory.forProtocol(Echo)))
+        (port, _, _, interface) = self.reactor.tcpServers[0]
+        self.assertEqual((port, interface), (4977, "127.0.0.1"))
+
+    def test_server_arguments(self) -> None:
+        """Everything can be said in the string."""
+        endpoint = self.server(
+            "ws:4977:interface=\\:\\::path=proxy:origins=https\\://a.example,https\\://b.example"
+            ":maxMessage=1000:ping=5:pingTimeout=6:subprotocol=x,y"
+        )
+        self.assertIsInstance(endpoint.endpoint, TCP6ServerEndpoint)
+        self.assertEqual((endpoint.path, endpoint.origins), ("/proxy", ("https://a.example", "https://b.example")))
+        self.assertEqual((endpoint.max_message, endpoint.ping_interval, endpoint.ping_timeout), (1000, 5, 6))
+        self.assertEqual(endpoint.subprotocols, ("x", "y"))
+
+    def test_server_over_another(self) -> None:
+        """Any endpoint can be wrapped."""
+        self.assertIsInstance(self.server("ws:endpoint=unix\\:/run/ws").endpoint, UNIXServerEndpoint)
+        self.assertIsInstance(self.server("ws:endpoint=tcp\\:80:path=/").endpoint, TCP4ServerEndpoint)
+
+    def test_client(self) -> None:
+        """Host, port and path, or a URL, or another endpoint with what to ask for."""
+        for text, url in (
+            ("ws:127.0.0.1:4977:path=/proxy", "ws://127.0.0.1:4977/proxy"),
+            ("ws:a.example:80:path=proxy", "ws://a.example:80/proxy"),
+            ("ws:host=\\:\\:1:port=4977", "ws://[::1]:4977/"),
+            ("ws:a.example", "ws://a.example/"),
+            ("ws:url=wss\\://a.example/proxy", "wss://a.example/proxy"),
+            ("ws:endpoint=unix\\:/run/ws", "ws://localhost/"),
+            ("ws:endpoint=tls\\:a.example\\:443:host=a.example:path=/proxy", "ws://a.example/proxy"),
+        ):
+            self.assertEqual(self.client(text).url, url)
+        self.assertIsInstance(self.client("ws:endpoint=unix\\:/run/ws").endpoint, UNIXClientEndpoint)
+
+    def test_client_arguments(self) -> None:
+        """The rest can be said too."""
+        endpoint = self.client(
+            "ws:a.example:80:origin=https\\://b.example:subprotocol=x:maxMessage=9:ping=0:pingTimeout=1"
+        )
+        self.assertEqual((endpoint.origin, endpoint.subprotocols), ("https://b.example", ("x",)))
+        self.assertEqual((endpoint.max_message, endpoint.ping_interval, endpoint.ping_timeout), (9, 0, 1))
+
+    def test_mistakes(self) -> None:
+        """What is missing, contradictory or malformed is told when the string is read."""
+        for text in ("ws:", "ws:80:endpoint=tcp\\:80", "ws:http", "ws:80:ping=often"):
+            self.assertRaises(ValueError, serverFromString, self.reactor, text)
+        for text in ("ws:", "ws:url=http\\://a.example/", "ws:a.example:http"):
+            self.assertRaises(ValueError, clientFromString, self.reactor, text)
+        self.assertRaises(TypeError, serverFromString, self.reactor, "ws:80:colour=blue")
+
+
+class SpaceswarmStringTests(SynchronousTestCase):
+    """``spaceswarm:``"""
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def test_kinds(self) -> None:
+        """A topic is listened at or connected to, a peer is connected to; no network is made before that."""
+        server = serverFromString(self.reactor, f"spaceswarm:topic=my room:proxy=tcp\\:127.0.0.1\\:9:seed={SEED}")
+        self.assertIsInstance(server, OwnNetworkServerEndpoint)
+        for text in ("topic=my room:timeout=5", f"peer={'AB' * 32}:token=secret", "peer=10.0.0.1\\:80"):
+            self.assertIsInstance(clientFromString(self.reactor, f"spaceswarm:{text}"), OwnNetworkClientEndpoint)
+        self.assertEqual((self.reactor.tcpClients, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_proxy(self) -> None:
+        """A connection goes to the proxy's default port."""
+        connecting = clientFromString(self.reactor, "spaceswarm:topic=my room").connect(Factory.forProtocol(Echo))
+        self.reactor.advance(1)
+        self.assertEqual(self.reactor.tcpClients[0][:2], ("127.0.0.1", 4978))
+        connecting.addErrback(lambda _: None)
+        connecting.cancel()
+
+    def test_secrets(self) -> None:
+        """Seed and token may stand in files."""
+        seed, token = self.mktemp(), self.mktemp()
+        Path(seed).write_text(SEED + "\n")
+        Path(token).write_text("secret\n")
+        make: Any = SpaceswarmParser().client(self.reactor, topic="x", seedFile=seed, tokenFile=token)
+        network = make._make_network()
+        self.addCleanup(network.close)
+        self.assertEqual((network.key_pair.seed, network.token), (bytes.fromhex(SEED), b"secret"))
+
+    def test_mistakes(self) -> None:
+        """What is missing, contradictory or malformed is told when the string is read."""
+        for text in ("", "topic=x:seed=01", "topic=x:seed=zz", "topic=x:token=a:tokenFile=b"):
+            self.assertRaises(ValueError, serverFromString, self.reactor, f"spaceswarm:{text}")
+        for text in ("", f"topic=x:peer={'ab' * 32}", "topic=x:timeout=soon"):
+            self.assertRaises(ValueError, clientFromString, self.reactor, f"spaceswarm:{text}")
+        self.assertRaises(TypeError, clientFromString, self.reactor, "spaceswarm:topic=x:colour=blue")
+
+
+class PluginTests(TestCase):
+    """What Twisted makes of it."""
+
+    async def test_strings_alone(self) -> None:
+        """Two strings make a connection."""
+        from twisted.internet import reactor
+
+        echo, sink = Echo(), Sink(5)
+        port = await serverFromString(reactor, "ws:0").listen(Factory.forProtocol(lambda: echo))
+        self.addCleanup(port.stopListening)
+        text = f"ws:127.0.0.1:{port.getHost().port}"
+        await clientFromString(reactor, text).connect(Factory.forProtocol(lambda: sink))
+        sink.transport.write(b"hello")
+        await sink.full
+        sink.transport.loseConnection()
+        await echo.done
+        await sink.done
+
+    async def test_whole_house(self) -> None:
+        """Strings alone carry two programs through a proxy, over WebSockets, and leave nothing when they are done."""
+        from twisted.internet import reactor
+
+        hub = LocalHub(reactor)
+        self.addCleanup(hub.close)
+        proxy = ProxyServer(hub.network(), reactor=reactor)
+        self.addCleanup(proxy.close)
+        proxy_port: Any = await serverFromString(reactor, "ws:0").listen(proxy)
+        self.addCleanup(proxy_port.stopListening)
+        text = f"spaceswarm:topic=my room:proxy=ws\\:127.0.0.1\\:{proxy_port.getHost().port}"
+        echo, sink = Echo(), Sink(5)
+        port: Any = await serverFromString(reactor, text).listen(Factory.forProtocol(lambda: echo))
+        await clientFromString(reactor, text).connect(Factory.forProtocol(lambda: sink))
+        sink.transport.write(b"hello")
+        await sink.full
+        sink.transport.loseConnection()
+        await echo.done
+        await sink.done
+        await port.stopListening()
+
+    def test_light(self) -> None:
+        """The plugin, which every program with an endpoint string loads, brings no reactor, WebSockets or crypto."""
+        code = (
+            "import sys; import twisted.plugins.spaceswarm_endpoints;"
+            "print([name for name in ('twisted.internet.reactor', 'websockets', 'nacl') if name in sys.modules])"
+        )
+        root = Path(__file__).resolve().parent.parent
+        out = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+        self.assertEqual(out.stdout.strip(), "[]")

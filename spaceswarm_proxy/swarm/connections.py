@@ -32,10 +32,10 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.errors import SpaceswarmError, StreamStalledError
 from spaceswarm_proxy.interfaces import IByteCounts
 from spaceswarm_proxy.swarm.peer_info import PeerInfo
-from spaceswarm_proxy.swarm.waiters import Waiters
 
 log = txaio.make_logger()
 

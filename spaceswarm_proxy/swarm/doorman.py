@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IPr
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.errors import (
     ClosedError,
     ConnectCancelledError,
@@ -36,7 +37,6 @@ from spaceswarm_proxy.swarm.firewall import Firewall
 from spaceswarm_proxy.swarm.limits import SwarmLimits
 from spaceswarm_proxy.swarm.peer_info import PeerInfo
 from spaceswarm_proxy.swarm.roster import Roster
-from spaceswarm_proxy.swarm.waiters import Waiters
 
 log = txaio.make_logger()
 

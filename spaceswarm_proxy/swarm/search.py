@@ -23,11 +23,11 @@ from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.errors import NotSupportedError, SpaceswarmError
 from spaceswarm_proxy.interfaces import IAnnouncement, ILookup, INetwork, IPeerReceiver, Peer
 from spaceswarm_proxy.swarm.discovery import Discovery, Roles, TopicStatus
 from spaceswarm_proxy.swarm.round import Round
-from spaceswarm_proxy.swarm.waiters import Waiters
 
 log = txaio.make_logger()
 

@@ -24,6 +24,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.errors import ClosedError, SpaceswarmError
 from spaceswarm_proxy.events import Events
 from spaceswarm_proxy.interfaces import INetwork, Peer
@@ -37,7 +38,6 @@ from spaceswarm_proxy.swarm.retry import RetryTimes
 from spaceswarm_proxy.swarm.roster import Roster, SwarmStats
 from spaceswarm_proxy.swarm.search import SearchContext
 from spaceswarm_proxy.swarm.searches import Searches
-from spaceswarm_proxy.swarm.waiters import Waiters
 from spaceswarm_proxy.topics import check_topic
 
 log = txaio.make_logger()

@@ -264,7 +264,7 @@ class RetryTests(SynchronousTestCase):
         self.assertEqual(len(scene.network.attempts), 1)
 
     def test_low_priority_is_reset(self) -> None:
-        """A peer that we were connected to keeps its failures when it is found, unless its priority fell below normal."""
+        """A peer that we were connected to keeps its failures when found, unless its priority fell below normal."""
         scene = Scene(max_peers=0)
         found(scene, A)
         info = scene.swarm.peers[A.id]

@@ -195,7 +195,7 @@ class RefreshTests(SynchronousTestCase):
             self.assertEqual(scene.lookup.updates, 2)
 
     def test_after_sleep(self) -> None:
-        """When the timer is more than 30 seconds late, the machine was asleep: only the part by chance is waited for."""
+        """When the timer is more than 30 seconds late, the machine was asleep: only the part by chance counts."""
         scene = Scene(random=FixedRandom(0.5))
         scene.join(server=False)
         scene.advance(660 + 31)

@@ -128,6 +128,11 @@ class Link(Protocol):
         """The transport is closing; ``connectionLost`` follows."""
         self.mux.writable = False
 
+    @property
+    def closing(self) -> bool:
+        """Is it closed, or about to be?"""
+        return self.lost or self._closing is not None
+
     # The mux's side.
 
     def _handle(self, event: Event | Opened) -> None:

@@ -31,8 +31,14 @@ class Relay(Protocol):
 
     transport: Any
 
-    def __init__(self, link: ServerLink, peer: Peer, topic: bytes, request: int | None) -> None:
-        """:param request: the number of the CONNECT that this answers; ``None`` if there was none."""
+    def __init__(
+        self, link: ServerLink, peer: Peer, topic: bytes, request: int | None, *, inbound: bool = False
+    ) -> None:
+        """
+        :param request: the number of the CONNECT that this answers, if it has one.
+        :param inbound: was it the peer who connected?
+        """
+        self.inbound = inbound
         self.link = link
         self.peer = peer
         self.topic = topic
@@ -53,7 +59,7 @@ class Relay(Protocol):
     # The peer's side.
 
     def connectionMade(self) -> None:
-        self.stream = self.link.relay_connected(self)
+        self.stream = self.link.upstreams.connected(self)
         if self.stream is None:
             self.transport.abortConnection()
             return
@@ -75,7 +81,7 @@ class Relay(Protocol):
             self.transport.loseConnection()
             return
         self.link.mux.end(stream)
-        self.link.peer_ended(self)
+        self.link.upstreams.ended(self)
         self._ended()
         self.link.flush()
 
@@ -92,7 +98,7 @@ class Relay(Protocol):
                 link.flush()
             link.mux.discard(stream)
             link.consumed(stream)
-        link.relay_lost(self)
+        link.upstreams.lost(self)
 
     def _pass_loss(self, stream: MuxStream, reason: Failure) -> None:
         mux = self.link.mux
@@ -100,7 +106,7 @@ class Relay(Protocol):
             mux.close(stream)  # it has said all; that it takes no more is no error
         elif reason.check(error.ConnectionDone):
             mux.end(stream)
-            self.link.peer_gone(self)
+            self.link.upstreams.gone(self)
         else:
             mux.reset(stream, StreamResetError(reason.getErrorMessage()))
 
@@ -120,10 +126,10 @@ class Relay(Protocol):
                 self._written = True
                 self.transport.write(data)
                 if self._peer_ended:
-                    self.link.client_wrote(self)
+                    self.link.upstreams.answered(self)
             self._pass_end(stream)
         elif stream.closed:
-            self.link.linger(self)
+            self.link.server.linger(self)
 
     def _pass_end(self, stream: MuxStream) -> None:
         """Hand on the client's end, if there is one and all that came before it has gone."""
@@ -156,7 +162,7 @@ class Relay(Protocol):
 
     def finish(self) -> None:
         """Let the peer have what is written, then close; not for ever."""
-        self.link.linger(self)
+        self.link.server.linger(self)
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
@@ -192,7 +198,7 @@ class Relay(Protocol):
 class Dial:
     """The factory of the one protocol of one connection attempt; also what the link knows of the attempt meanwhile."""
 
-    __slots__ = ("deadline", "deferred", "link", "peer", "request", "topic")
+    __slots__ = ("deadline", "deferred", "link", "peer", "request", "superseded", "topic")
 
     def __init__(self, link: ServerLink, peer: Peer, topic: bytes, request: int | None, deadline: float) -> None:
         self.link = link
@@ -202,6 +208,8 @@ class Dial:
         #: When it has taken too long, in the clock's seconds.
         self.deadline = deadline
         self.deferred: Any = None
+        #: Did another connection with the peer take its place?
+        self.superseded = False
 
     def doStart(self) -> None:
         """Nothing to start."""
@@ -230,5 +238,5 @@ class Inbound:
 
     def buildProtocol(self, address: IAddress) -> Relay | None:
         assert isinstance(address, PeerAddress)  # networks give no other
-        topic = self.link.accepts(address.peer)
-        return None if topic is None else Relay(self.link, address.peer, topic, None)
+        topic = self.link.upstreams.accepts(address.peer)
+        return None if topic is None else Relay(self.link, address.peer, topic, None, inbound=True)

@@ -165,9 +165,9 @@ class ProxyServer(Factory):
         """May who has this token come in?"""
         return not self.tokens or token_matches(token, self.tokens)
 
-    def stream_refused(self, link: ServerLink) -> LimitError | None:
-        """:returns: the limit that another stream of this client would break."""
-        if link.streams >= self.limits.max_streams:
+    def stream_refused(self, count: int) -> LimitError | None:
+        """:returns: the limit that another stream of a client that has ``count`` would break."""
+        if count >= self.limits.max_streams:
             return LimitError("max_streams", self.limits.max_streams)
         if self.open_streams >= self.limits.max_streams_total:
             return LimitError("max_streams_total", self.limits.max_streams_total)
@@ -265,8 +265,6 @@ class ProxyServer(Factory):
         :returns: a Deferred that fires when the server is closed.
         """
         self.draining = True
-        for link in tuple(self.links):
-            link.drain()
         waiting = self.when_idle()
         timer = self.clock.callLater(grace, waiting.cancel)
         waiting.addErrback(lambda _: None)

@@ -12,14 +12,11 @@ from twisted.python.failure import Failure
 from spaceswarm_proxy.crypto.keys import SECRET_KEY_LENGTH, SEED_LENGTH, KeyPair
 from spaceswarm_proxy.errors import (
     AuthenticationError,
-    ConnectTimeoutError,
     DrainingError,
-    DuplicateConnectionError,
     EventError,
     LimitError,
     LinkTimeoutError,
     NotSupportedError,
-    UnknownPeerError,
     to_code,
 )
 from spaceswarm_proxy.interfaces import IAnnouncement, Peer
@@ -27,10 +24,10 @@ from spaceswarm_proxy.proxy import features
 from spaceswarm_proxy.proxy.features import Feature, Role
 from spaceswarm_proxy.proxy.link import Link
 from spaceswarm_proxy.proxy.membership import Membership
-from spaceswarm_proxy.proxy.mux import Mux, MuxStream
-from spaceswarm_proxy.proxy.relay import Dial, Inbound, Relay
+from spaceswarm_proxy.proxy.mux import Mux
+from spaceswarm_proxy.proxy.relay import Inbound
+from spaceswarm_proxy.proxy.upstreams import Upstreams
 from spaceswarm_proxy.proxy.wire import Event, EventType
-from spaceswarm_proxy.swarm.duplicates import keep_new
 
 if TYPE_CHECKING:
     from spaceswarm_proxy.proxy.server import ProxyServer
@@ -68,18 +65,9 @@ class ServerLink(Link):
         self.key_pair: KeyPair | None = None
         self._network: Any = None
         self._port: Any = None
-        #: What we told it of, by the id on the wire.
-        self._known: dict[bytes, tuple[Peer, bytes]] | None = None
-        self._dials: set[Dial] | None = None
-        #: For clients without replies: the one connection to each peer with a key.
-        self._single: dict[bytes, Relay | Dial] | None = None
-        #: Relays whose peer has ended, and when that is passed on as CLOSE.
-        self._half_closed: dict[Relay, float] | None = None
-        #: Connections to peers, open or being made.
-        self.streams = 0
+        self.upstreams = Upstreams(self)
         self._since = server.clock.seconds()
         self._partial = 0
-        self._drained = False
 
     # Beginning and end.
 
@@ -110,12 +98,10 @@ class ServerLink(Link):
 
     def link_lost(self, problem: Exception) -> None:
         self.server.partial(-self._partial)
-        for dial in tuple(self._dials or ()):
-            dial.deferred.cancel()
+        self.upstreams.abandon()
         for membership in tuple(self.memberships.values()):
             self.server.settle(membership.leave())
         self.memberships.clear()
-        self._half_closed = None
         if self._network is not None and self._network is not self.server.network:
             self.server.settle(self._network.close())
         self.server.left(self)
@@ -128,18 +114,11 @@ class ServerLink(Link):
             if now - self._since >= self.limits.ready_timeout:
                 self._refuse(LinkTimeoutError(f"no READY in {self.limits.ready_timeout:g} s"))
             return
-        if self.memberships or self.streams:
+        if self.memberships or self.upstreams.count:
             self._since = now
         elif now - self._since >= self.limits.idle_timeout:
             self._refuse(LinkTimeoutError(f"no topic and no stream for {self.limits.idle_timeout:g} s"))
-        for dial in [dial for dial in self._dials or () if now >= dial.deadline]:
-            dial.deferred.cancel()
-        for relay in [relay for relay, when in (self._half_closed or {}).items() if now >= when]:
-            self._close_half_closed(relay)
-
-    def drain(self) -> None:
-        """The server is about to stop: nothing new; the streams go on."""
-        self._drained = True
+        self.upstreams.tick(now)
 
     # READY.
 
@@ -216,7 +195,7 @@ class ServerLink(Link):
     def _join(self, topic: bytes) -> Membership:
         membership = self.memberships.get(topic)
         if membership is None:
-            if self._drained:
+            if self.server.draining:
                 raise DrainingError()
             if len(self.memberships) >= self.limits.max_topics:
                 raise LimitError("max_topics", self.limits.max_topics)
@@ -277,216 +256,25 @@ class ServerLink(Link):
         left.addCallback(lambda _: self.reply(request))
         self.server.settle(left)
 
+    def announced(self) -> list[bytes]:
+        """The topics under which peers find this client."""
+        return [topic for topic, membership in self.memberships.items() if membership.announcement is not None]
+
     # Peers.
 
     def peer_found(self, topic: bytes, peer: Peer) -> None:
         """A lookup's news: tell the client, unless it is itself."""
         if self._network is not None and peer.public_key is not None and peer.public_key == self._network.public_key:
             return
-        wire_id = self._wire_id(peer, topic)
-        if self._known is None:
-            self._known = {}
-        elif wire_id not in self._known and len(self._known) >= self.limits.max_peers:
-            del self._known[next(iter(self._known))]
-        self._known[wire_id] = (peer, topic)
-        self.send(Event(EventType.ON_PEER, topic=topic, peer=wire_id))
-
-    def _wire_id(self, peer: Peer, topic: bytes) -> bytes:
-        """
-        A TCP service has a name for each topic, as the JavaScript server gives it, unless the client knows better.
-        """
-        if peer.public_key is not None or Feature.REPLIES in self.features:
-            return peer.id
-        return b"%b:%b" % (peer.id, topic.hex().encode())
+        self.send(Event(EventType.ON_PEER, topic=topic, peer=self.upstreams.found(topic, peer)))
 
     def lookup_updated(self, topic: bytes) -> None:
         """A round of a lookup is complete."""
         self.send(Event(EventType.ON_UPDATED, topic=topic))
 
-    def _find(self, wire_id: bytes) -> tuple[Peer, bytes] | None:
-        """Whom an id means: someone we told of, or a public key; never an address of the client's own choosing."""
-        known = self._known.get(wire_id) if self._known else None
-        if known is None and Feature.REPLIES in self.features:
-            peer = Peer.from_id(wire_id)
-            if peer.public_key is not None:
-                return peer, bytes(32)
-        return known
-
-    # Streams that the client asks for.
-
     def _on_connect(self, event: Event) -> None:
-        if not self.ready:
-            return
-        request, wire_id = self._request(event), event.peer or b""
-        found = self._find(wire_id)
-        if found is None:
-            self.reply(request, UnknownPeerError(wire_id.decode("utf-8", "replace")))
-            return
-        peer, topic = found
-        # A JavaScript client asks again and again for a peer that it has; those with a key have one connection.
-        if request is None and self._single is not None and peer.id in self._single:
-            return
-        refusal = DrainingError() if self._drained else self.server.stream_refused(self)
-        if refusal is not None:
-            self.server.note(self, refusal)
-            self._failed(peer, topic, request, refusal)
-            return
-        self._dial(peer, topic, request)
-
-    def _count(self, change: int) -> None:
-        self.streams += change
-        self.server.open_streams += change
-
-    def _dial(self, peer: Peer, topic: bytes, request: int | None) -> None:
-        dial = Dial(self, peer, topic, request, self.clock.seconds() + self.limits.connect_timeout)
-        if self._dials is None:
-            self._dials = set()
-        self._dials.add(dial)
-        self._count(+1)
-        self._keep_single(peer, dial, request)
-        self.server.stats.dials += 1
-        dial.deferred = self.server.dial(self, peer, dial)
-        dial.deferred.addCallbacks(self._dialled, self._dial_failed, callbackArgs=(dial,), errbackArgs=(dial,))
-
-    def _dialled(self, relay: Relay, dial: Dial) -> None:
-        if self._dials is not None:
-            self._dials.discard(dial)
-
-    def _dial_failed(self, failure: Failure, dial: Dial) -> None:
-        assert self._dials is not None  # the dial itself was in it
-        self._dials.discard(dial)
-        self._count(-1)
-        if self._single is not None and self._single.get(dial.peer.id) is dial:
-            del self._single[dial.peer.id]
-        self.server.stats.dials_failed += 1
-        if self.lost:
-            return
-        problem: BaseException = failure.value
-        if self.clock.seconds() >= dial.deadline:
-            problem = ConnectTimeoutError(f"no answer in {self.limits.connect_timeout:g} s")
-        self._failed(dial.peer, dial.topic, dial.request, problem)
-
-    def _failed(self, peer: Peer, topic: bytes, request: int | None, problem: BaseException) -> None:
-        """Tell of a failed CONNECT: by the reply, or, to who knows no better, OPEN, ERROR and CLOSE in this order."""
-        if request is not None:
-            self.reply(request, problem)
-            return
-        stream_id = self.mux.next_id()
-        mux, wire_id = self.mux, self._wire_id(peer, topic)
-        mux.control(Event(EventType.ON_STREAM_OPEN, topic=topic, peer=wire_id, stream=stream_id))
-        mux.control(Event(EventType.ON_STREAM_ERROR, data=to_code(problem)[1].encode(), stream=stream_id))
-        self.send(Event(EventType.ON_STREAM_CLOSE, stream=stream_id))
-
-    def _keep_single(self, peer: Peer, who: Relay | Dial, request: int | None) -> None:
-        if request is None and peer.public_key is not None and Feature.REPLIES not in self.features:
-            if self._single is None:
-                self._single = {}
-            self._single[peer.id] = who
-
-    # Streams that peers open.
-
-    def accepts(self, peer: Peer) -> bytes | None:
-        """:returns: the topic under which a peer's stream is passed on, or ``None``: it is refused."""
-        announced = [topic for topic, membership in self.memberships.items() if membership.announcement is not None]
-        if self._closing is not None or self._drained or not announced:
-            return None
-        refusal = self.server.stream_refused(self)
-        if refusal is not None:
-            self.server.note(self, refusal)
-            return None
-        if not self._yields(peer):
-            return None
-        self._count(+1)
-        common = [topic for topic in announced if topic in peer.topics]
-        return (common or announced)[0]
-
-    def _yields(self, peer: Peer) -> bool:
-        """For clients that can't tell: is this incoming connection the one of two that stays?"""
-        existing = self._single.get(peer.id) if self._single else None
-        if existing is None:
-            return True
-        own = self.network().public_key
-        active = isinstance(existing, Relay) and existing.active
-        if peer.public_key is None or own is None or not keep_new(own, peer.public_key, active, False):
-            return False
-        if isinstance(existing, Dial):
-            existing.deferred.cancel()
-        elif existing.stream is not None:
-            self.mux.reset(existing.stream, DuplicateConnectionError())
-            existing.give_up()
-        return True
-
-    # What relays tell.
-
-    def relay_connected(self, relay: Relay) -> MuxStream | None:
-        """A relay has its peer: give it a stream.  :returns: ``None`` when it is too late for that."""
-        if self._closing is not None or self.lost:
-            return None
-        try:
-            stream = self.mux.open()
-        except LimitError as problem:
-            self._failed(relay.peer, relay.topic, relay.request, problem)
-            return None
-        stream.owner = relay
-        self._keep_single(relay.peer, relay, relay.request)
-        self.server.stats.streams += 1
-        self.send(
-            Event(
-                EventType.ON_STREAM_OPEN,
-                topic=relay.topic,
-                peer=self._wire_id(relay.peer, relay.topic),
-                stream=stream.id,
-                request=relay.request,
-            )
-        )
-        return stream
-
-    def peer_ended(self, relay: Relay) -> None:
-        """
-        The peer's end of data was passed on.  Who knows of replies ends the stream by itself; a JavaScript client
-        may not.
-        """
-        if Feature.REPLIES in self.features or relay.stream is None or relay.stream.closed:
-            return
-        if self._half_closed is None:
-            self._half_closed = {}
-        self._half_closed[relay] = self.clock.seconds() + self.limits.half_close_grace
-        if not self.limits.half_close_grace:
-            self._close_half_closed(relay)
-
-    def peer_gone(self, relay: Relay) -> None:
-        """The peer is gone, in both directions."""
-        assert relay.stream is not None  # it had one
-        if Feature.REPLIES in self.features:
-            self.mux.close(relay.stream)
-        else:
-            self.peer_ended(relay)
-
-    def client_wrote(self, relay: Relay) -> None:
-        """The client still has something to say to a peer that has ended."""
-        if self._half_closed is not None and relay in self._half_closed:
-            self._half_closed[relay] = self.clock.seconds() + self.limits.half_close_grace
-
-    def _close_half_closed(self, relay: Relay) -> None:
-        if self._half_closed is not None:
-            self._half_closed.pop(relay, None)
-        if relay.stream is not None and not relay.stream.closed:
-            self.mux.close(relay.stream)
-            relay.finish()
-            self.flush()
-
-    def linger(self, relay: Relay) -> None:
-        """A relay whose stream is over still has something to write."""
-        self.server.linger(relay)
-
-    def relay_lost(self, relay: Relay) -> None:
-        """A relay's connection to its peer is gone."""
-        self.server.lingered(relay)
-        self._count(-1)
-        if self._half_closed is not None and (relay.stream is None or relay.stream.closed):
-            self._half_closed.pop(relay, None)
-        if self._single is not None and self._single.get(relay.peer.id) is relay:
-            del self._single[relay.peer.id]
+        if self.ready:
+            self.upstreams.connect(event.peer or b"", self._request(event))
 
 
 def _identity(key: bytes | None) -> KeyPair | None:

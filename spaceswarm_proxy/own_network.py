@@ -13,16 +13,18 @@ import txaio
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
+    IHalfCloseableProtocol,
     IListeningPort,
     IProtocol,
     IProtocolFactory,
     IStreamClientEndpoint,
     IStreamServerEndpoint,
+    ITransport,
 )
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from spaceswarm_proxy.interfaces import INetwork
 
@@ -106,9 +108,22 @@ class OwnNetworkClientEndpoint:
 class _NetworkKeeper(ProtocolWrapper):
     """Closes the factory's network when the connection ends."""
 
+    def makeConnection(self, transport: ITransport) -> None:
+        super().makeConnection(transport)
+        if IHalfCloseableProtocol.providedBy(self.wrappedProtocol):
+            alsoProvides(self, IHalfCloseableProtocol)
+
+    def readConnectionLost(self) -> None:
+        """For a user who knows of half-closed connections."""
+        cast(IHalfCloseableProtocol, self.wrappedProtocol).readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """See :meth:`readConnectionLost`."""
+        cast(IHalfCloseableProtocol, self.wrappedProtocol).writeConnectionLost()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        closing = self.factory.network.close()
+        closing = cast(_NetworkKeepingFactory, self.factory).network.close()
         closing.addErrback(lambda failure: log.failure("a network did not close", failure=failure))
 
 

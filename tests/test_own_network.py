@@ -6,11 +6,17 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IListeningPort, IStreamClientEndpoint, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from spaceswarm_proxy.endpoints import PeerClientEndpoint, TopicServerEndpoint
@@ -19,6 +25,20 @@ from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.own_network import OwnNetworkClientEndpoint, OwnNetworkServerEndpoint
 from spaceswarm_proxy.topics import topic
 from tests.fakes import FakeNetwork
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloser(Protocol):
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def readConnectionLost(self) -> None:
+        self.told.append("read")
+
+    def writeConnectionLost(self) -> None:
+        self.told.append("write")
 
 
 class OwnNetworkTests(SynchronousTestCase):
@@ -69,6 +89,19 @@ class OwnNetworkTests(SynchronousTestCase):
         self.assertEqual((network.attempts[0].transport.value(), network.closes), (b"x", 0))
         wrapper.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(network.closes, 1)
+
+    def test_half_close(self) -> None:
+        """A protocol that knows of half-closed connections is told of them; for another it is not claimed."""
+        wrapper: Any
+        for user, knows in ((HalfCloser(), True), (Protocol(), False)):
+            self.factory.buildProtocol = lambda _, user=user: user  # type: ignore[method-assign, misc]
+            self.client.connect(self.factory)
+            wrapper = self.networks[-1].attempts[0].succeed()
+            self.assertEqual(IHalfCloseableProtocol.providedBy(wrapper), knows)
+            if isinstance(user, HalfCloser):
+                wrapper.readConnectionLost()
+                wrapper.writeConnectionLost()
+                self.assertEqual(user.told, ["read", "write"])
 
     def test_client_fails(self) -> None:
         """It is closed too when no connection comes about, or it is cancelled."""

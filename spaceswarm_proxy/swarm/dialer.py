@@ -136,6 +136,8 @@ class Dialer:
             info.explicit = False
             self._explicit.pop(info, None)
             self._roster.peers.forget(info)
+            # With fewer explicit peers there may be room for others.
+            self.start()
 
     def _enqueue(self, info: PeerInfo) -> None:
         self._put_in_queue(info)

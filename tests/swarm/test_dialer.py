@@ -374,6 +374,15 @@ class ExplicitTests(SynchronousTestCase):
         scene.advance(EXPLICIT)
         self.assertEqual((scene.network.dialled, dict(scene.swarm.peers)), ([A], {}))
 
+    def test_leave_peer_makes_room(self) -> None:
+        """With fewer explicit peers each connection counts less, so others may be connected to at once."""
+        scene = Scene(max_peers=2)
+        scene.swarm.join_peer(A)
+        found(scene, B)
+        self.assertEqual(scene.network.dialled, [A])
+        scene.swarm.leave_peer(A)
+        self.assertEqual(scene.network.dialled, [A, B])
+
     def test_ourselves(self) -> None:
         """To join ourselves does nothing."""
         scene = Scene()
@@ -590,5 +599,3 @@ class TableTests(SynchronousTestCase):
         scene.network.public_key = None
         found(scene, Peer.at("127.0.0.1", 5), Peer.at("127.0.0.1", 6), Peer.at("127.0.0.1", 5))
         self.assertEqual(len(scene.network.dialled), 2)
-
-

@@ -254,7 +254,8 @@ class INetwork(Interface):
         """
         Accept the streams that peers open to us.  One listener at a time; the next may begin when it has stopped.
 
-        :param factory: its ``buildProtocol`` is called with a :class:`PeerAddress` for each; ``None`` refuses it.
+        :param factory: its ``buildProtocol`` is called with a :class:`PeerAddress` for each; ``None`` refuses it,
+            and so does raising a ``SpaceswarmError``, which is told to who connects where the network can do that.
         :returns: a Deferred of an ``IListeningPort`` whose ``getHost()`` is our own :class:`PeerAddress`.
             It fails with ``NotSupportedError``, with ``CannotListenError`` when something listens already, or with
             ``ClosedError``.

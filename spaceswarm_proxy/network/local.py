@@ -199,9 +199,12 @@ class LocalListener:
         A protocol for a stream that somebody opens.
 
         :raises FirewallError: the factory did not want it.
+        :raises SpaceswarmError: the factory said why not.
         """
         try:
             protocol = self.factory.buildProtocol(address)
+        except SpaceswarmError:
+            raise
         except Exception:
             log.failure("buildProtocol failed for {address}", address=address)
             protocol = None

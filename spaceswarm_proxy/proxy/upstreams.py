@@ -128,7 +128,8 @@ class Upstreams:
         self._forget_single(dial.peer, dial)
         link = self._link
         link.server.stats.dials_failed += 1
-        if link.lost or dial.superseded:
+        duplicate = dial.superseded or (failure.check(DuplicateConnectionError) and not self._replies)
+        if link.lost or duplicate:  # of a duplicate, the other one is told
             return
         problem: BaseException = failure.value
         if link.clock.seconds() >= dial.deadline:
@@ -155,7 +156,10 @@ class Upstreams:
     # Connections that peers open.
 
     def accepts(self, peer: Peer) -> bytes | None:
-        """:returns: the topic under which a peer's stream is passed on, or ``None``: it is refused."""
+        """
+        :returns: the topic under which a peer's stream is passed on, or ``None``: it is refused.
+        :raises DuplicateConnectionError: it is refused for the sake of one that there is.
+        """
         link = self._link
         announced = link.announced()
         if not announced or link.closing:
@@ -164,26 +168,24 @@ class Upstreams:
         if refusal is not None:
             link.server.note(link, refusal)
             return None
-        if not self._yields(peer):
-            return None
+        self._make_way(peer)
         return next((topic for topic in announced if topic in peer.topics), announced[0])
 
-    def _yields(self, peer: Peer) -> bool:
-        """For clients that can't tell: is this incoming connection the one of two that stays?"""
+    def _make_way(self, peer: Peer) -> None:
+        """For clients that can't tell: of two connections with one peer, one stays, the same at both ends."""
         existing = self._single.get(peer.id) if self._single else None
         if existing is None:
-            return True
+            return
         own = self._link.network().public_key
         active = isinstance(existing, Relay) and existing.active
         if peer.public_key is None or own is None or not keep_new(own, peer.public_key, active, False):
-            return False
+            raise DuplicateConnectionError
         if isinstance(existing, Dial):
             existing.superseded = True
             existing.deferred.cancel()
         elif existing.stream is not None:
             self._link.mux.reset(existing.stream, DuplicateConnectionError())
             existing.give_up()
-        return True
 
     def _keep_single(self, peer: Peer, who: Relay | Dial) -> None:
         if peer.public_key is not None and not self._replies:

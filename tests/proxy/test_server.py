@@ -457,6 +457,7 @@ class StreamTests(SynchronousTestCase):
             for client in clients
         ]
         self.assertEqual([len(each) for each in open_now], [1, 1])
+        self.assertEqual([client.events(ERROR) for client in clients], [[], []])
         clients[0].data(open_now[0].pop(), b"over here")
         world.settle()
         self.assertEqual(clients[1].received(open_now[1].pop()), b"over here")

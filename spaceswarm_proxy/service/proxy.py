@@ -1,0 +1,213 @@
+"""The proxy server as a Twisted service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import txaio
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.python.failure import Failure
+
+from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy.errors import ClosedError
+from spaceswarm_proxy.interfaces import INetwork
+from spaceswarm_proxy.network.local import LocalHub
+from spaceswarm_proxy.proxy.server import ProxyServer
+from spaceswarm_proxy.service.listening import check_exposure, endpoint, tokens_in_clear, with_port
+from spaceswarm_proxy.service.settings import Settings, SettingsError
+
+log = txaio.make_logger()
+
+
+class StartError(SystemExit, Exception):
+    """
+    The service could not start.
+
+    It is both what ``twistd`` catches to tidy up and what lets Python exit without a traceback; it has been logged.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.code = 1
+
+
+class SpaceswarmProxyService(Service):
+    """
+    Runs a :class:`~spaceswarm_proxy.proxy.server.ProxyServer` on endpoints, from start to stop.
+
+    Each endpoint that listens is logged as ``listening on ENDPOINT``, with its real port.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        reactor: Any = None,
+        *,
+        network: INetwork | None = None,
+        failed: Callable[[StartError], object] | None = None,
+    ) -> None:
+        """
+        :param settings: what to do.
+        :param reactor: the global one unless given.
+        :param network: to be shown instead of the one that the settings name; it is closed when the service stops.
+        :param failed: told when an endpoint fails to listen later than in :meth:`startService` (which raises, for those
+            that fail at once).
+        :raises SettingsError: an endpoint's text means none, strangers could come in unasked, or the token file holds
+            no tokens.
+        """
+        check_exposure(settings)
+        self.setName("spaceswarm-proxy")
+        self.reactor = or_global(reactor)
+        self.settings = settings
+        #: The server while there is one.
+        self.server: ProxyServer | None = None
+        #: What listens.
+        self.ports: list[IListeningPort] = []
+        self._endpoints = [(text, endpoint(self.reactor, text)) for text in settings.listen]
+        self._tokens = settings.tokens()
+        self._network = network
+        self.failed = failed
+        self._hub: LocalHub | None = None
+        self._attempts: list[Deferred[Any]] = []
+        #: What has failed, while we listen to what fails at once.
+        self._at_once: list[StartError] | None = None
+        self._drain: Deferred[None] | None = None
+        self._stopped: Deferred[None] | None = None
+
+    # Start.
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, on ports too that need the rights which ``twistd`` gives up later.
+
+        :raises StartError: an endpoint failed at once.
+        """
+        super().privilegedStartService()
+        self._open()
+
+    def startService(self) -> None:
+        """
+        Listen, if that is not done.
+
+        :raises StartError: an endpoint failed at once.
+        """
+        if self.server is None:
+            self._open()
+        super().startService()
+
+    def _open(self) -> None:
+        server = self.server = self._make_server()
+        for text in tokens_in_clear(self.settings):
+            log.warn("tokens come in over {endpoint} for everyone on the way to read: use TLS", endpoint=text)
+        problems = self._at_once = []
+        for text, each in self._endpoints:
+            self._attempts.append(each.listen(server).addCallback(self._listening, text))
+            self._attempts[-1].addErrback(self._not_listening, text)
+        self._at_once = None
+        if problems:
+            self.stopService()
+            raise problems[0]
+
+    def _make_server(self) -> ProxyServer:
+        return ProxyServer(
+            self._network or self._local_network(),
+            announce=self.settings.announces,
+            tokens=self._tokens,
+            limits=self.settings.limits,
+            reactor=self.reactor,
+        )
+
+    def _local_network(self) -> INetwork:
+        self._hub = LocalHub(self.reactor)
+        for service in self.settings.services():
+            self._hub.announce_address(service.topic, *service.address)
+        network: INetwork = self._hub.network()
+        return network
+
+    def _listening(self, port: IListeningPort, text: str) -> None:
+        self.ports.append(port)
+        number = getattr(port.getHost(), "port", None)
+        log.info("listening on {endpoint}", endpoint=text if number is None else with_port(text, number))
+
+    def _not_listening(self, failure: Failure, text: str) -> None:
+        if failure.check(CancelledError) is not None:  # by stopService
+            return
+        problem = StartError(f"cannot listen on {text}: {_reason(failure)}")
+        log.error("{problem}", problem=problem)
+        if self._at_once is not None:
+            self._at_once.append(problem)
+        elif self.failed is not None:
+            self.failed(problem)
+
+    # While it runs.
+
+    def reload_tokens(self) -> None:
+        """Read the token file again.  Clients that are there stay, with whatever token they came in."""
+        try:
+            self._tokens = self.settings.tokens()
+        except SettingsError as problem:
+            log.error("the tokens stay as they were: {problem}", problem=problem)
+            return
+        if self.server is not None:
+            self.server.tokens = self._tokens
+        log.info("{count} tokens are valid now", count=len(self._tokens))
+
+    # Stop.
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop listening, give the clients that are there the grace time, and close.
+
+        :returns: a Deferred that fires when nothing is left, or when :meth:`hurry` is called.
+        """
+        super().stopService()
+        stopped = self._stopped = Deferred()
+        done = Deferred.fromCoroutine(self._stop())
+        done.addErrback(lambda failure: log.failure("stopping failed", failure=failure))
+        done.addCallback(lambda _: self._has_stopped())
+        return stopped
+
+    async def _stop(self) -> None:
+        for attempt in self._attempts:
+            attempt.cancel()
+        self._attempts.clear()
+        ports, self.ports = self.ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+        if self.server is not None:
+            await self._close(self.server)
+
+    async def _close(self, server: ProxyServer) -> None:
+        if server.links:
+            count, grace = len(server.links), self.settings.grace
+            log.info("stopping: the clients ({count}) are given {grace:g} s", count=count, grace=grace)
+        self._drain = server.drain(self.settings.grace)
+        await self._drain
+        self.server = self._drain = None
+        if self._hub is not None:
+            await self._hub.close()
+            self._hub = None
+
+    def hurry(self) -> None:
+        """Wait no longer for what :meth:`stopService` waits for: cut the clients off."""
+        if self._drain is not None and not self._drain.called:
+            self._drain.cancel()
+        for link in () if self.server is None else tuple(self.server.links):
+            link.fail(ClosedError("the proxy server is closing"))
+        self._has_stopped()
+
+    def _has_stopped(self) -> None:
+        stopped, self._stopped = self._stopped, None
+        if stopped is not None:
+            stopped.callback(None)
+
+
+def _reason(failure: Failure) -> str:
+    problem = failure.value
+    if isinstance(problem, CannotListenError):
+        problem = problem.socketError
+    return getattr(problem, "strerror", None) or str(problem) or type(problem).__name__

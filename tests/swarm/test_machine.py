@@ -19,6 +19,7 @@ PEERS = [keyed(number, larger) for number in range(3) for larger in (False, True
 peers = st.sampled_from(PEERS)
 topics = st.sampled_from([TOPIC, OTHER_TOPIC])
 indices = st.integers(0, 99)
+often = st.sampled_from([True, True, True, False])
 
 
 class SwarmMachine(RuleBasedStateMachine):
@@ -35,6 +36,7 @@ class SwarmMachine(RuleBasedStateMachine):
         self.open: list[Any] = []
         self.scene.swarm.events.on("connection", self.on_connection)
         self.scene.swarm.events.on("disconnection", self.on_disconnection)
+        self.sessions.append(self.scene.join())
 
     def on_connection(self, protocol: Any, info: Any) -> None:
         assert info.peer not in [peer for _, peer in self.open], "two connections with one peer"
@@ -123,19 +125,19 @@ class SwarmMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.scene.advance(seconds)
 
-    @rule()
-    def link(self) -> None:
-        if self.scene.network.online:
+    @rule(goes=st.booleans(), comes=often)
+    def link(self, goes: bool, comes: bool) -> None:
+        if goes and self.scene.network.online:
             self.scene.network.go_offline()
-        else:
+        if comes and not self.scene.network.online:
             self.scene.network.go_online()
 
-    @rule()
-    def rest(self) -> None:
-        if self.scene.swarm.suspended:
-            self.scene.swarm.resume()
-        else:
+    @rule(rests=st.booleans(), wakes=often)
+    def rest(self, rests: bool, wakes: bool) -> None:
+        if rests:
             self.scene.swarm.suspend()
+        if wakes:
+            self.scene.swarm.resume()
 
     # What holds at all times.
 
@@ -200,6 +202,6 @@ class MachineTests(SynchronousTestCase):
         """Limits hold, events come in pairs, no peer has two connections, and closing leaves nothing."""
         case = SwarmMachine.TestCase
         case.settings = settings(
-            deadline=None, max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+            deadline=None, max_examples=100, stateful_step_count=40, suppress_health_check=list(HealthCheck)
         )
         case("runTest").runTest()

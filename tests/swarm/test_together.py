@@ -72,7 +72,7 @@ class TogetherTests(SynchronousTestCase):
             self.assertEqual({protocol.heard for protocol in swarm.connections}, {b"hello"})  # type: ignore[attr-defined]
 
     def test_two(self) -> None:
-        """Two swarms on one topic have one connection, whoever's key is the larger, and are flushed."""
+        """Two swarms that look for each other at the same moment settle on the larger key's connection, at once."""
         for seed in range(6):
             self.setUp()
             flushes = []
@@ -80,8 +80,11 @@ class TogetherTests(SynchronousTestCase):
                 swarm = self.swarm(seed + number)
                 swarm.join(TOPIC)
                 flushes.append(swarm.flush())
-            self.settle()
+            self.settle(0)
             self.assert_all_met()
+            self.assertEqual([swarm.stats.attempts for swarm in self.swarms], [1, 1])
+            smaller, larger = sorted(self.swarms, key=lambda swarm: swarm.network.public_key)
+            self.assertEqual((smaller.stats.opened_by_client, larger.stats.opened_by_client), (0, 1))
             for flush in flushes:
                 self.assertIs(self.successResultOf(flush), True)
             self.close_all()

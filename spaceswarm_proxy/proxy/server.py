@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy._waiters import Waiters
+from spaceswarm_proxy.budget import Budget
 from spaceswarm_proxy.errors import ClosedError, DrainingError, LimitError, NotSupportedError, ProtocolError, to_code
 from spaceswarm_proxy.interfaces import HostPort, INetwork, Peer
 from spaceswarm_proxy.network.tcp import dial
@@ -105,7 +106,8 @@ class ProxyServer(Factory):
         self._lingering: dict[Relay, float] = {}
         #: Connections to peers, open or being made, for all clients.
         self.open_streams = 0
-        self._partial = 0
+        #: Bytes of unfinished frames, over all clients.
+        self.partial = Budget(self.limits.max_partial_total)
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self.clock
         self._idle: Waiters[None] = Waiters()
@@ -172,11 +174,6 @@ class ProxyServer(Factory):
         if self.open_streams >= self.limits.max_streams_total:
             return LimitError("max_streams_total", self.limits.max_streams_total)
         return None
-
-    def partial(self, growth: int) -> bool:
-        """Count bytes of unfinished frames.  :returns: whether there may be as many as there now are."""
-        self._partial += growth
-        return growth <= 0 or self._partial <= self.limits.max_partial_total
 
     def note(self, link: ServerLink, problem: BaseException) -> None:
         """Count and log what a client did wrong: one line."""

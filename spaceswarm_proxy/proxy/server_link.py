@@ -21,11 +21,11 @@ from spaceswarm_proxy.errors import (
 )
 from spaceswarm_proxy.interfaces import IAnnouncement, Peer
 from spaceswarm_proxy.proxy import features
+from spaceswarm_proxy.proxy.client_port import ClientPort
 from spaceswarm_proxy.proxy.features import Feature, Role
 from spaceswarm_proxy.proxy.link import Link
 from spaceswarm_proxy.proxy.membership import Membership
 from spaceswarm_proxy.proxy.mux import Mux
-from spaceswarm_proxy.proxy.relay import Inbound
 from spaceswarm_proxy.proxy.upstreams import Upstreams
 from spaceswarm_proxy.proxy.wire import Event, EventType
 
@@ -47,6 +47,8 @@ class ServerLink(Link):
         EventType.JOIN: "_on_join",
         EventType.LEAVE: "_on_leave",
         EventType.CONNECT: "_on_connect",
+        EventType.LISTEN: "_on_listen",
+        EventType.UNLISTEN: "_on_unlisten",
     }
 
     def __init__(self, server: ProxyServer, address: object) -> None:
@@ -64,7 +66,7 @@ class ServerLink(Link):
         self.memberships: dict[bytes, Membership] = {}
         self.key_pair: KeyPair | None = None
         self._network: Any = None
-        self._port: Any = None
+        self.port = ClientPort(self)
         self.upstreams = Upstreams(self)
         self._since = server.clock.seconds()
         self._partial = 0
@@ -82,7 +84,7 @@ class ServerLink(Link):
         held = self.mux.decoder.buffered
         if held != self._partial:
             growth, self._partial = held - self._partial, held
-            if not self.server.partial(growth):
+            if not self.server.partial.change(growth):
                 self._refuse(LimitError("max_partial_total", self.limits.max_partial_total))
 
     def _refuse(self, problem: Exception) -> None:
@@ -97,7 +99,7 @@ class ServerLink(Link):
         self._refuse(problem)
 
     def link_lost(self, problem: Exception) -> None:
-        self.server.partial(-self._partial)
+        self.server.partial.change(-self._partial)
         self.upstreams.abandon()
         for membership in tuple(self.memberships.values()):
             self.server.settle(membership.leave())
@@ -182,6 +184,7 @@ class ServerLink(Link):
         try:
             membership = self._join(topic)
             fresh = self._set_roles(membership, self._roles(event))
+            self._forget_empty(topic)
         except (LimitError, NotSupportedError, DrainingError) as problem:
             self.server.note(self, problem)
             self._forget_empty(topic)
@@ -226,13 +229,8 @@ class ServerLink(Link):
         return bool(added)
 
     def _announce(self, topic: bytes) -> IAnnouncement:
-        network = self.network()
-        if network is self.server.network:
-            raise NotSupportedError("this network has no identities for clients to be found by")
-        if self._port is None:
-            self._port = network.listen(Inbound(self))
-            self.server.settle(self._port)
-        announcement: IAnnouncement = network.announce(topic)
+        self.server.settle(self.port.open())
+        announcement: IAnnouncement = self.network().announce(topic)
         return announcement
 
     def _reply_when_flushed(self, request: int, membership: Membership) -> None:
@@ -255,6 +253,24 @@ class ServerLink(Link):
         left = membership.leave()
         left.addCallback(lambda _: self.reply(request))
         self.server.settle(left)
+
+    # Being connected to.
+
+    def _on_listen(self, event: Event) -> None:
+        if not self.ready:
+            return
+        request = self._request(event)
+        try:
+            opened = self.port.open()
+        except NotSupportedError as problem:
+            self.reply(request, problem)
+            return
+        self.port.wanted = True
+        opened.addCallbacks(lambda _: self.reply(request), lambda failure: self.reply(request, failure.value))
+
+    def _on_unlisten(self, event: Event) -> None:
+        self.port.wanted = False
+        self.reply(self._request(event))
 
     def announced(self) -> list[bytes]:
         """The topics under which peers find this client."""

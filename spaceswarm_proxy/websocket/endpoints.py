@@ -24,8 +24,9 @@ from websockets.uri import WebSocketURI, parse_uri
 from zope.interface import implementer
 
 from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy.budget import Budget
 from spaceswarm_proxy.websocket.opening import ClientOpening, ClientRequest, Opening, ServerOpening, ServerRules
-from spaceswarm_proxy.websocket.protocol import MAX_MESSAGE, Settings, WebSocketProtocol
+from spaceswarm_proxy.websocket.protocol import MAX_HELD, MAX_MESSAGE, Settings, WebSocketProtocol
 
 log = txaio.make_logger()
 
@@ -102,6 +103,8 @@ class WebSocketServerEndpoint:
     origins: Sequence[str] | None = None
     #: Bytes; a longer message closes the connection with 1009.
     max_message: int = MAX_MESSAGE
+    #: Bytes of unfinished messages, over all connections; who needs more when they are used up is cut off.
+    max_held: int = MAX_HELD
     #: Seconds of silence before a ping, 0 for none, and for an answer to it.
     ping_interval: float = 30.0
     ping_timeout: float = 30.0
@@ -112,7 +115,7 @@ class WebSocketServerEndpoint:
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """See ``IStreamServerEndpoint``.  The factory's ``buildProtocol`` is called for WebSockets that have opened."""
         rules = ServerRules(self.path, self.origins, self.subprotocols)
-        settings = Settings(self.max_message, self.ping_interval, self.ping_timeout)
+        settings = Settings(self.max_message, Budget(self.max_held), self.ping_interval, self.ping_timeout)
 
         def opening() -> Opening:
             return ServerOpening(rules, settings.max_message)
@@ -170,7 +173,8 @@ class WebSocketClientEndpoint:
             does, or with a :class:`~spaceswarm_proxy.errors.ConnectError`.
         """
         request = ClientRequest(_parse(self.url), self.origin, self.subprotocols)
-        settings = Settings(self.max_message, self.ping_interval, self.ping_timeout)
+        budget = Budget(self.max_message)
+        settings = Settings(self.max_message, budget, self.ping_interval, self.ping_timeout)
 
         def opening() -> Opening:
             return ClientOpening(request, settings.max_message)

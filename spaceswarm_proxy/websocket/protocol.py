@@ -14,7 +14,7 @@ the pauses on to the user's producer, and so knows itself when writing is blocke
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet import error
@@ -26,13 +26,24 @@ from websockets.frames import DATA_OPCODES, CloseCode, Frame, Opcode
 from websockets.protocol import CONNECTING, OPEN, SERVER, Event
 from zope.interface import implementer
 
-from spaceswarm_proxy.errors import ConnectError, ConnectTimeoutError, LinkError, LinkLostError, LinkTimeoutError
+from spaceswarm_proxy.budget import Budget
+from spaceswarm_proxy.errors import (
+    ConnectError,
+    ConnectTimeoutError,
+    LimitError,
+    LinkError,
+    LinkLostError,
+    LinkTimeoutError,
+)
 from spaceswarm_proxy.websocket.opening import Opening
 from spaceswarm_proxy.websocket.timers import Deadline, Liveness
 from spaceswarm_proxy.websocket.transport import WebSocketTransport
 
-#: The longest message taken, and so the most that a remote can make us hold: a frame of the proxy protocol and more.
-MAX_MESSAGE = 17 * 1024 * 1024
+#: The longest message taken, and so the most that a remote can make us hold.  JavaScript clients put all that they have
+#: queued for a slow socket into one message, and their own servers take as much as this.
+MAX_MESSAGE = 100 * 1024 * 1024
+#: What all connections of a server may hold of unfinished messages.
+MAX_HELD = 256 * 1024 * 1024
 #: Larger writes are sent as several messages.
 MAX_PAYLOAD = 64 * 1024
 
@@ -45,6 +56,8 @@ class Settings:
     """The limits of one WebSocket connection; sizes in bytes, times in seconds."""
 
     max_message: int = MAX_MESSAGE
+    #: For the unfinished messages of all connections with these settings.
+    budget: Budget = field(default_factory=lambda: Budget(MAX_HELD))
     #: Silence after which the remote is pinged; 0 never does.
     ping_interval: float = 30.0
     #: For a sign of life after that.
@@ -90,6 +103,7 @@ class WebSocketProtocol(Protocol):
         self._reading = True
         self._closing = False
         self._overdue = False
+        self._held = 0
 
     # What the outer connection tells.
 
@@ -111,10 +125,21 @@ class WebSocketProtocol(Protocol):
             self._core.receive_data(data)
         self._deliver(self._core.events_received())
         self._flush()
+        self._count_held()
         if self._core.close_expected():
             self._await_end()
 
+    def _count_held(self) -> None:
+        """The core keeps a frame until it is complete; keep count of that, with all the others'."""
+        held = len(self._core.reader.buffer)
+        if held != self._held:
+            growth, self._held = held - self._held, held
+            if not self._settings.budget.change(growth):
+                self.abort(LimitError("max_held", self._settings.budget.limit))
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._settings.budget.change(-self._held)
+        self._held = 0
         self._deadline.stop()
         self._liveness.stop()
         if not self._core.eof_sent:

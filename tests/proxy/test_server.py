@@ -807,7 +807,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(world.server.stats.limits, {"max_partial_total": 1})
         first.transport.abortConnection()
         world.settle()
-        self.assertEqual(world.server._partial, 0)
+        self.assertEqual(world.server.partial.held, 0)
 
     def test_known_peers(self) -> None:
         """A client is remembered to know max_peers peers; the oldest is forgotten."""

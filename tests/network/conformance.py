@@ -48,7 +48,7 @@ class LifeCycleConformance(NetworkTests):
     async def test_closing_is_told(self) -> None:
         """A network that is closed is not reachable any more, and says so once."""
         (one,) = await self.networks(1)
-        told = []
+        told: list[object] = []
         one.events.on("disconnected", told.append)
         await one.close()
         self.assertFalse(one.status().online)
@@ -75,7 +75,7 @@ class LifeCycleConformance(NetworkTests):
         one.lookup(ROOM, finder)
         await finder.finds(other)
         self.assertFalse(finder.knows(two))
-        near = await one.connect(finder.latest(other.public_key), Collector())
+        near = await one.connect(finder.peer(other), Collector())
         far = await listening.connected()
         near.transport.write(b"hello, other")
         await far.receives(b"hello, other")

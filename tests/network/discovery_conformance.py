@@ -40,7 +40,7 @@ class DiscoveryConformance(NetworkTests):
         one.lookup(ROOM, finder)
         two.announce(ROOM)
         await finder.finds(two)
-        peer = finder.latest(two.public_key)
+        peer = finder.peer(two)
         self.assertEqual(peer.id, two.public_key.hex().encode())
         self.assertIn(ROOM, peer.topics)
 
@@ -86,7 +86,7 @@ class DiscoveryConformance(NetworkTests):
             finder = Finder()
             one.lookup(topic_, finder)
             await finder.finds(two)
-            self.assertIn(topic_, finder.latest(two.public_key).topics)
+            self.assertIn(topic_, finder.peer(two).topics)
 
     async def test_topics_are_apart(self) -> None:
         """A lookup finds nobody of another topic."""

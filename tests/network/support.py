@@ -61,11 +61,11 @@ class Finder(Watched):
         self.changed()
 
     def knows(self, network: INetwork) -> bool:
-        return self.latest(network.public_key) is not None
+        return any(peer.public_key == network.public_key for peer in self.found)
 
-    def latest(self, public_key: bytes) -> Peer | None:
-        """The last that was heard of a key."""
-        return next((peer for peer in reversed(self.found) if peer.public_key == public_key), None)
+    def peer(self, network: INetwork) -> Peer:
+        """The last that was heard of a network."""
+        return next(peer for peer in reversed(self.found) if peer.public_key == network.public_key)
 
     def finds(self, network: INetwork) -> Deferred[None]:
         return self.when(lambda: self.knows(network))

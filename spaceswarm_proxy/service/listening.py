@@ -172,5 +172,7 @@ def endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     try:
         return serverFromString(reactor, text)
     except Exception as problem:  # what the parsers raise is their own affair
-        reason = re.sub(r"^[\w.]+\(\) ", "", str(problem)) or type(problem).__name__  # not which function of ours it was
+        reason = (
+            re.sub(r"^[\w.]+\(\) ", "", str(problem)) or type(problem).__name__
+        )  # not which function of ours it was
         raise SettingsError(f"listen: {text}: {reason}") from problem

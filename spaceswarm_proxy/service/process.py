@@ -36,14 +36,14 @@ class Program(MultiService):
         proxy.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        """Raise the limit of open files while we may, and listen."""
+        """Raise the limit of open files while we may, and listen: to signals first, as clients may come at once."""
         raise_file_limit()
+        self._handle_signals()
         super().privilegedStartService()
 
     def startService(self) -> None:
-        """Start the service, and listen to signals."""
+        """Start the service."""
         super().startService()
-        self._handle_signals()
         self.reactor.callWhenRunning(self._handle_signals)  # the reactor installs its own when it starts
 
     def stopService(self) -> Deferred[Any]:

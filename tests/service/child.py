@@ -1,0 +1,91 @@
+"""A ``twistd`` of our own, in another process."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+import spaceswarm_proxy
+
+#: Where the package is, and the plugins beside it: a checkout, or site-packages.
+ROOT = Path(spaceswarm_proxy.__file__).resolve().parent.parent
+
+
+class Twistd(ProcessProtocol):
+    """One run of ``twistd --nodaemon``."""
+
+    transport: IProcessTransport
+
+    def __init__(self, reactor: Any, directory: str, *arguments: str) -> None:
+        """
+        Start it.
+
+        :param directory: where it runs; made if it is not there.
+        :param arguments: what follows ``twistd --nodaemon --pidfile=``.
+        """
+        #: What it has printed so far.
+        self.output = ""
+        self.errors = ""
+        #: Fires with the exit code, or the negated number of the signal that ended it.
+        self.ended: Deferred[int] = Deferred()
+        self._waiting: tuple[re.Pattern[str], Deferred[re.Match[str]]] | None = None
+        Path(directory).mkdir(exist_ok=True)
+        run = "from twisted.scripts.twistd import run; run()"
+        command = [sys.executable, "-c", run, "--nodaemon", "--pidfile=", *arguments]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+        reactor.spawnProcess(self, command[0], command, environment, directory)
+
+    def line(self, pattern: str) -> Deferred[re.Match[str]]:
+        """:returns: a Deferred that fires when a line of its output matches, and fails if the process ends before."""
+        waiter: Deferred[re.Match[str]] = Deferred()
+        self._waiting = (re.compile(pattern + r".*\n"), waiter)
+        self._look()
+        return waiter
+
+    async def port(self) -> int:
+        """The TCP port that it listens on, when it does."""
+        return int((await self.line(r"listening on tcp:(\d+):"))[1])
+
+    def signal(self, name: str) -> None:
+        """Send it a signal: ``TERM``."""
+        self.transport.signalProcess(name)
+
+    async def kill(self) -> None:
+        """Whatever it is doing, end it."""
+        try:
+            self.transport.signalProcess("KILL")
+        except ProcessExitedAlready:
+            return
+        await self.ended
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data.decode()
+        self._look()
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data.decode()
+
+    def processEnded(self, reason: Failure) -> None:
+        status: Any = reason.value
+        if self._waiting is not None:
+            self._waiting[1].errback(AssertionError(f"it ended: {self.output}{self.errors}"))
+        self.ended.callback(status.exitCode if status.signal is None else -status.signal)
+
+    def _look(self) -> None:
+        if self._waiting is None:
+            return
+        pattern, waiter = self._waiting
+        match = pattern.search(self.output)
+        if match is not None:
+            self._waiting = None
+            waiter.callback(match)

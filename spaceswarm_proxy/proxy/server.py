@@ -256,12 +256,16 @@ class ProxyServer(Factory):
 
     def drain(self, grace: float) -> Deferred[None]:
         """
-        Take no new clients, topics or streams; give those that are there some time; then close.
+        Take no new clients, topics or streams; give the streams that are there some time; then close.
+
+        A client that understands why (*replies*) is let go as soon as it has no stream; it loses nothing by that.
 
         :param grace: seconds until the links are closed, whatever they carry.
         :returns: a Deferred that fires when the server is closed.
         """
         self.draining = True
+        for link in tuple(self.links):
+            link.tick(self.clock.seconds())
         waiting = self.when_idle()
         timer = self.clock.callLater(grace, waiting.cancel)
         waiting.addErrback(lambda _: None)

@@ -116,7 +116,9 @@ class ServerLink(Link):
             if now - self._since >= self.limits.ready_timeout:
                 self._refuse(LinkTimeoutError(f"no READY in {self.limits.ready_timeout:g} s"))
             return
-        if self.memberships or self.upstreams.count:
+        if self.server.draining and Feature.REPLIES in self.features and not (self.upstreams.count or self.mux.streams):
+            self._refuse(DrainingError())
+        elif self.memberships or self.upstreams.count:
             self._since = now
         elif now - self._since >= self.limits.idle_timeout:
             self._refuse(LinkTimeoutError(f"no topic and no stream for {self.limits.idle_timeout:g} s"))

@@ -864,8 +864,19 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(codes, {8: "draining", 9: "draining"})
         self.assertEqual(peer.received, b"still")
         self.assertNoResult(done)
-        client.transport.loseConnection()
+        peer.transport.loseConnection()
+        world.pass_time(2)
+        self.assertTrue(client.lost)
+        self.successResultOf(done)
+
+    def test_drain_lets_the_idle_go(self) -> None:
+        """A client without streams that can be told why is closed at once: it loses nothing."""
+        world = World()
+        client = world.client(**EXTENDED)
+        client.join()
+        done = world.server.drain(60)
         world.settle()
+        self.assertEqual(client.events(EventType.REPLY)[-1].code, "draining")
         self.successResultOf(done)
 
     def test_drain_grace(self) -> None:

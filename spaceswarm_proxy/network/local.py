@@ -26,7 +26,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-import txaio
 from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory
@@ -40,7 +39,6 @@ from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.errors import (
     ClosedError,
     ConnectCancelledError,
-    FirewallError,
     PeerUnreachableError,
     SpaceswarmError,
     StreamAbortedError,
@@ -50,11 +48,10 @@ from spaceswarm_proxy.events import Events
 from spaceswarm_proxy.interfaces import HostPort, INetwork, IPeerReceiver, NetworkStatus, Peer, PeerAddress
 from spaceswarm_proxy.network import pipe
 from spaceswarm_proxy.network.board import Announcement, Board, Lookup
+from spaceswarm_proxy.network.listener import LocalListener
 from spaceswarm_proxy.network.streams import OpenStreams
 from spaceswarm_proxy.network.tcp import dial
 from spaceswarm_proxy.topics import check_topic
-
-log = txaio.make_logger()
 
 Entry = TypeVar("Entry", Lookup, Announcement)
 
@@ -161,56 +158,6 @@ class LocalHub:
     def __len__(self) -> int:
         """How many networks there are."""
         return len(self._networks)
-
-
-@implementer(IListeningPort)
-class LocalListener:
-    """Takes the streams that are opened to one network, until it is stopped."""
-
-    def __init__(self, network: LocalNetwork, factory: IProtocolFactory) -> None:
-        self.network = network
-        self.factory = factory
-        self.startListening()
-
-    def startListening(self) -> None:
-        """
-        Begin, or begin again.
-
-        :raises CannotListenError: something else listens on the network.
-        """
-        if self.network.listener is not None:
-            raise CannotListenError("local", str(self.network.peer), "something listens already")
-        self.network.listener = self
-        self.factory.doStart()
-
-    def stopListening(self) -> Deferred[None]:
-        """Take no more streams; those that are open stay."""
-        if self.network.listener is self:
-            self.network.listener = None
-            self.factory.doStop()
-        return succeed(None)
-
-    def getHost(self) -> PeerAddress:
-        """Our own address."""
-        return PeerAddress(self.network.peer, initiator=False)
-
-    def build(self, address: PeerAddress) -> IProtocol:
-        """
-        A protocol for a stream that somebody opens.
-
-        :raises FirewallError: the factory did not want it.
-        :raises SpaceswarmError: the factory said why not.
-        """
-        try:
-            protocol = self.factory.buildProtocol(address)
-        except SpaceswarmError:
-            raise
-        except Exception:
-            log.failure("buildProtocol failed for {address}", address=address)
-            protocol = None
-        if protocol is None:
-            raise FirewallError("the peer refused the connection")
-        return protocol
 
 
 @implementer(INetwork)

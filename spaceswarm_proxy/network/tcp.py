@@ -71,9 +71,14 @@ class _Dialling(ClientFactory):
             protocol.makeConnection(transport)
         except Exception:
             transport.abortConnection()
-            self.done.errback()
+            self._answer(Failure())
         else:
-            self.done.callback(protocol)
+            self._answer(protocol)
+
+    def _answer(self, result: IProtocol | Failure) -> None:
+        """Unless the attempt was cancelled, from inside the user's code as it may be."""
+        if not self.done.called:
+            self.done.callback(result)
 
     def _build(self) -> IProtocol:
         protocol = self.wrapped.buildProtocol(self.address)
@@ -86,8 +91,7 @@ class _Dialling(ClientFactory):
             self.streams.lost(self.transport)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        if not self.done.called:
-            self.done.errback(_as_ours(reason.value))
+        self._answer(Failure(_as_ours(reason.value)))
 
     def _cancelled(self, done: Deferred[IProtocol]) -> None:
         done.errback(ConnectCancelledError())

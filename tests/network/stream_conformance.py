@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IConsumer, IListeningPort, IPushProducer, ITransport
 
-from spaceswarm_proxy.errors import ConnectError, SpaceswarmError
+from spaceswarm_proxy.errors import ConnectError, DuplicateConnectionError, SpaceswarmError
 from spaceswarm_proxy.interfaces import Peer, PeerAddress
 from tests.network.support import Collector, Echo, HalfCloseRecorder, NetworkTests, Source, StoppedRecorder
 
@@ -252,6 +252,16 @@ class StreamConformance(NetworkTests):
         stream = await one.connect(peer, Collector())
         stream.transport.write(b"now")
         await stream.receives(b"now")
+
+    async def test_refused_with_a_reason(self) -> None:
+        """A listener's factory may refuse by raising one of our errors; that is not logged as a failure."""
+
+        def refuse() -> None:
+            raise DuplicateConnectionError()
+
+        one, two = await self.networks(2)
+        await self.listening(two, refuse)
+        await self.turned_away(one, Peer.keyed(two.public_key))
 
     async def test_cancel(self) -> None:
         """An attempt that is cancelled builds no protocol, and leaves no stream at the other end."""

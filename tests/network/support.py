@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from spaceswarm_proxy.errors import ConnectError
+from spaceswarm_proxy.errors import SpaceswarmError
 from spaceswarm_proxy.interfaces import INetwork, IPeerReceiver, Peer
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ class NetworkTests(TestCase):
         collector = Collector()
         try:
             protocol = await network.connect(peer, collector)
-        except ConnectError:
+        except SpaceswarmError:
             self.assertEqual(collector.built, [])
         else:
             await protocol.loses()

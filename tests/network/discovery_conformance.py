@@ -184,9 +184,10 @@ class DiscoveryConformance(NetworkTests):
         for entry in (one.lookup(ROOM, Finder()), one.announce(ROOM)):
             waiting = entry.flushed()
             await entry.close()
-            for flushed in (waiting, entry.flushed()):
-                with self.assertRaises(SpaceswarmError):
-                    await flushed
+            with self.assertRaises(SpaceswarmError):
+                await waiting
+            with self.assertRaises(SpaceswarmError):
+                await entry.flushed()
 
     async def test_close_twice(self) -> None:
         """Closing a lookup or an announcement a second time is harmless, and so is an update after it."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import txaio
 from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
@@ -21,6 +21,7 @@ from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.errors import (
     ClosedError,
+    ConnectCancelledError,
     ConnectTimeoutError,
     LinkError,
     LinkLostError,
@@ -32,6 +33,7 @@ from spaceswarm_proxy.proxy.client_link import ClientLink, status_detail
 from spaceswarm_proxy.proxy.features import Feature
 from spaceswarm_proxy.proxy.joined import Announcement, JoinedTopic, Lookup
 from spaceswarm_proxy.proxy.limits import Limits
+from spaceswarm_proxy.proxy.listening import ProxyPort
 from spaceswarm_proxy.topics import check_topic
 
 log = txaio.make_logger()
@@ -46,8 +48,11 @@ DIAL_TIMEOUT = 30.0
 REPLY_MARGIN = 5.0
 
 
+#: Seconds that a link must have been ready for, for its loss not to count as a failed attempt.
+STABLE_AFTER = 10.0
+
 #: Seconds before the n-th attempt: a quarter of a second, then half as much again each time, up to a minute; at
-#: random shorter.
+#: random up to a quarter of a second longer.
 DEFAULT_BACKOFF: Callable[[int], float] = backoffPolicy(0.25, 60.0, 1.5, jitter=lambda: random.uniform(0.0, 0.25))
 
 
@@ -75,29 +80,30 @@ class ProxyNetwork:
         """
         :param endpoints: where servers are.  The next one is tried only when one has failed.  None at all: see
             :meth:`over`.
-        :param key_pair: who to be in the network; by default the server chooses a fresh identity for each link.
-            The server learns the secret key: it acts for us.
+        :param key_pair: who to be in the network, on every link; by default somebody new.  The server learns the
+            secret key: it acts for us.
         :param token: the credential that the server asks for.
         :param limits: of which ``window``, ``max_*`` of a client and the time-outs apply.
         :param backoff: attempt (0, 1, ...) -> seconds before it.
         :param reactor: an ``IReactorTime``; by default the global one.
         """
         self.clock = or_global(reactor)
-        self.key_pair = key_pair
+        self.key_pair = key_pair or KeyPair.generate()
         self.token = token
         self.limits = limits
         self.events = Events("connected", "disconnected")
-        self.listener: IProtocolFactory | None = None
+        self.listener: ProxyPort | None = None
         self.link: ClientLink | None = None
+        #: As whom the server knows us; ``None`` when it has no identities, and before it has said so.
         self.public_key = key_pair.public_key if key_pair else None
         self._endpoints = [endpoints] if IStreamClientEndpoint.providedBy(endpoints) else list(endpoints)
         self._backoff = backoff
         self._topics: dict[bytes, JoinedTopic] = {}
-        self._waiting: list[tuple[Peer, IProtocolFactory, Deferred[IProtocol]]] = []
+        #: Connections asked for while there was no link.
+        self._waiting: dict[Deferred[IProtocol], tuple[Peer, IProtocolFactory]] = {}
         self._online: Waiters[None] = Waiters()
         self._children: list[ProxyNetwork] = []
-        self._factory = Factory.forProtocol(lambda: ClientLink(self))
-        self._factory.noisy = False
+        self._factory = _LinkFactory(self)
         self._next_endpoint = 0
         self._failures = 0
         self._retry: Any = None
@@ -105,7 +111,9 @@ class ProxyNetwork:
         self._suspended = False
         self._closed = False
         self._closing: Waiters[None] | None = Waiters()
-        self._gone: Deferred[None] | None = None
+        self._gone: Waiters[None] = Waiters()
+        self._resumed: Waiters[None] = Waiters()
+        self._ready_since = 0.0
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self.clock
         self._connect_soon(0.0)
@@ -134,9 +142,13 @@ class ProxyNetwork:
     def _connect_now(self) -> None:
         self._retry = None
         endpoint = self._endpoints[self._next_endpoint % len(self._endpoints)]
-        self._dialling = endpoint.connect(self._factory)
+        self._dialling = maybeDeferred(endpoint.connect, self._factory)
         self._dialling.addTimeout(DIAL_TIMEOUT, self.clock)
         self._dialling.addCallbacks(self._dialled, self._dial_failed)
+
+    def wants_link(self) -> bool:
+        """May a connection that came about become the link?  An endpoint may not have minded being cancelled."""
+        return self.link is None and not self._closed and not self._suspended
 
     def _dialled(self, _: object) -> None:
         self._dialling = None
@@ -146,12 +158,14 @@ class ProxyNetwork:
         if not self._closed and not self._suspended:
             self._failed(LinkLostError(f"cannot reach the proxy server: {failure.getErrorMessage()}"))
 
-    def _failed(self, problem: Exception) -> None:
-        """An attempt came to nothing: the next server's turn."""
-        self._next_endpoint += 1
+    def _failed(self, problem: Exception, next_server: bool = True) -> None:
+        """An attempt came to nothing, or not to much."""
+        if next_server:
+            self._next_endpoint += 1
         if self._failures == 0:
             log.warn("{problem}; trying again", problem=problem)
         self._failures += 1
+        self._resumed.fire(None)
         self.events.emit("disconnected", problem)
         self._connect_soon(self._backoff(self._failures))
 
@@ -163,16 +177,19 @@ class ProxyNetwork:
 
     def link_ready(self, link: ClientLink, public_key: bytes | None) -> None:
         """The server has answered: ask it for everything that was asked of us."""
-        self._failures = 0
-        self.public_key = public_key or (self.key_pair.public_key if self.key_pair else None)
-        for joined in self._topics.values():
+        self._ready_since = self.clock.seconds()
+        self.public_key = public_key
+        for joined in list(self._topics.values()):
             joined.online(link)
-        waiting, self._waiting = self._waiting, []
-        for peer, factory, done in waiting:
+        if self.listener is not None:
+            self.listener.online(link)
+        waiting, self._waiting = self._waiting, {}
+        for done, (peer, factory) in waiting.items():
             if not done.called:
                 link.connect(peer, factory, done)
         log.info("connected to the proxy server at {address}", address=link.transport.getPeer())
         self._online.fire(None)
+        self._tell_resumed()
         self.events.emit("connected")
 
     def link_lost(self, link: ClientLink, problem: Exception) -> None:
@@ -180,44 +197,55 @@ class ProxyNetwork:
         self.link = None
         if self._ticker.running:
             self._ticker.stop()
-        for joined in self._topics.values():
+        for joined in list(self._topics.values()):
             joined.offline()
-        if self._gone is not None:
-            gone, self._gone = self._gone, None
-            gone.callback(None)
+        if self.listener is not None:
+            self.listener.offline()
+        if self._offline_for_good:
+            self._give_up(problem)
         if self._closed or self._suspended:
-            return
-        if not self._endpoints:
-            self._fail_waiting(problem)
-        if link.ready:
+            if link.ready:
+                self.events.emit("disconnected", problem)
+        elif link.ready and self.clock.seconds() - self._ready_since >= STABLE_AFTER:
+            self._failures = 0
             log.warn("the link to the proxy server is lost: {problem}", problem=problem)
             self.events.emit("disconnected", problem)
             self._connect_soon(self._backoff(0))
         else:
-            self._failed(problem)
+            self._failed(problem, next_server=not link.ready)
+        self._gone.fire(None)
 
-    def _fail_waiting(self, problem: Exception) -> None:
-        waiting, self._waiting = self._waiting, []
-        for _, _, done in waiting:
+    def _give_up(self, problem: Exception) -> None:
+        """Nothing that still waits will come about."""
+        waiting, self._waiting = self._waiting, {}
+        for done in waiting:
             if not done.called:
                 done.errback(problem)
+        self._online.fail(problem)
+        for joined in list(self._topics.values()):
+            joined.closed(problem)
+        if self.listener is not None:
+            self.listener.closed(problem)
 
     def _tick(self) -> None:
         if self.link is not None:
             self.link.tick(self.clock.seconds())
 
     @property
-    def _ready_link(self) -> ClientLink | None:
+    def ready_link(self) -> ClientLink | None:
+        """The link, if it is up and the server has said READY."""
         return self.link if self.link is not None and self.link.ready else None
 
     def when_online(self) -> Deferred[None]:
         """
-        :returns: a Deferred that fires when the link is up and ready; it fails with ``ClosedError``, and can be
-            cancelled.
+        :returns: a Deferred that fires when the link is up and ready; it fails with ``ClosedError``, or with
+            ``LinkError`` when there is none and will be none, and can be cancelled.
         """
         if self._closed:
             return fail(ClosedError())
-        if self._ready_link is not None:
+        if self._offline_for_good:
+            return fail(LinkLostError("there is no link to a proxy server"))
+        if self.ready_link is not None:
             return succeed(None)
         return self._online.wait()
 
@@ -229,7 +257,7 @@ class ProxyNetwork:
         return PeerAddress(Peer.keyed(self.public_key) if self.public_key else Peer(b"proxy"))
 
     def status(self) -> NetworkStatus:
-        link = self._ready_link
+        link = self.ready_link
         able = link is None or Feature.ROLES in link.features
         return NetworkStatus(link is not None, able, able, status_detail(link))
 
@@ -244,7 +272,9 @@ class ProxyNetwork:
         self._check_open()
         joined = self._topics.get(topic)
         if joined is None:
-            joined = self._topics[topic] = JoinedTopic(self, topic, self._ready_link)
+            joined = self._topics[topic] = JoinedTopic(self, topic, self.ready_link)
+            if self._offline_for_good:
+                joined.closed(LinkLostError("there is no link to a proxy server"))
         return joined
 
     def forget(self, joined: JoinedTopic) -> None:
@@ -268,28 +298,29 @@ class ProxyNetwork:
             self._check_open()
         except ClosedError as problem:
             return fail(problem)
-        done: Deferred[IProtocol] = Deferred()
-        seconds = self.limits.connect_timeout + REPLY_MARGIN
-        link = self._ready_link
+        if self._offline_for_good:
+            return fail(LinkLostError("there is no link to a proxy server"))
+        done: Deferred[IProtocol] = Deferred(self._connect_cancelled)
+        link = self.ready_link
         if link is not None:
             link.connect(peer, factory, done)
-        elif self._endpoints or self.link is not None:
-            self._waiting.append((peer, factory, done))
         else:
-            return fail(LinkLostError("there is no link to a proxy server"))
-        if not done.called:
-            done.addTimeout(seconds, self.clock, _time_out)
-        return done
+            self._waiting[done] = (peer, factory)
+        return done.addTimeout(self.limits.connect_timeout + REPLY_MARGIN, self.clock, _time_out)
+
+    def _connect_cancelled(self, done: Deferred[IProtocol]) -> None:
+        self._waiting.pop(done, None)
+        done.errback(ConnectCancelledError())
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
-        link = self._ready_link
+        """Fires when a server says that peers can connect; until there is one, it waits."""
         if self._closed:
             return fail(ClosedError())
-        if link is not None and Feature.ROLES not in link.features:
-            return fail(NotSupportedError(status_detail(link)))
         if self.listener is not None:
-            return fail(CannotListenError("proxy", 0, Exception("something listens already")))
-        return succeed(_Port(self, factory))
+            return fail(CannotListenError("proxy", str(self.address), Exception("something listens already")))
+        if self._offline_for_good:
+            return fail(LinkLostError("there is no link to a proxy server"))
+        return ProxyPort(self, factory).open(self.ready_link)
 
     def with_identity(self, key_pair: KeyPair | None) -> ProxyNetwork:
         self._check_open()
@@ -312,19 +343,28 @@ class ProxyNetwork:
         return self._stop(LinkError("suspended"))
 
     def resume(self) -> Deferred[None]:
+        """Fires when all is as before, or when that can't be had now: then it goes on trying."""
         self._suspended = False
         if self.link is None and self._dialling is None:
             self._connect_soon(0.0)
-        return succeed(None)
+        resumed = self._resumed.wait()
+        if self.ready_link is not None:
+            self._tell_resumed()
+        elif self._closed or self._offline_for_good:
+            self._resumed.fire(None)
+        return resumed
+
+    def _tell_resumed(self) -> None:
+        if self.listener is None:
+            self._resumed.fire(None)
+        else:  # whether the server has taken it up or not
+            self.listener.listening().addBoth(lambda _: self._resumed.fire(None))
 
     def close(self) -> Deferred[None]:
         if not self._closed:
             self._closed = True
             problem = ClosedError("the network was closed")
-            self._fail_waiting(problem)
-            self._online.fail(problem)
-            for joined in list(self._topics.values()):
-                joined.closed(problem)
+            self._give_up(problem)
             everything = [self._stop(problem), *(child.close() for child in self._children)]
             DeferredList(everything, consumeErrors=True).addCallback(lambda _: self._all_closed())
         return self._closing.wait() if self._closing is not None else succeed(None)
@@ -336,6 +376,7 @@ class ProxyNetwork:
 
     def _stop(self, problem: Exception) -> Deferred[None]:
         """Give up the link, or the attempt to make one."""
+        self._resumed.fire(None)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -343,39 +384,32 @@ class ProxyNetwork:
             self._dialling.cancel()
         if self.link is None:
             return succeed(None)
-        self._gone = Deferred()
+        gone = self._gone.wait()
         self.link.close(problem)
-        return self._gone
+        return gone
+
+    @property
+    def _offline_for_good(self) -> bool:
+        return self.link is None and not self._endpoints
 
     def _check_open(self) -> None:
         if self._closed:
             raise ClosedError("the network is closed")
 
 
-@implementer(IListeningPort)
-class _Port:
-    """Listening for the streams that peers open, until it is stopped."""
+class _LinkFactory(Factory):
+    """Builds the network's link, as long as it wants one."""
 
-    def __init__(self, network: ProxyNetwork, factory: IProtocolFactory) -> None:
-        self._network = network
-        self._factory = factory
-        self.startListening()
+    noisy = False
 
-    def startListening(self) -> None:
-        self._network.listener = self._factory
-        self._factory.doStart()
+    def __init__(self, network: ProxyNetwork) -> None:
+        self.network = network
 
-    def stopListening(self) -> Deferred[None]:
-        if self._network.listener is self._factory:
-            self._network.listener = None
-            self._factory.doStop()
-        return succeed(None)
-
-    def getHost(self) -> PeerAddress:
-        return self._network.address
+    def buildProtocol(self, addr: IAddress | None) -> ClientLink | None:
+        return ClientLink(self.network) if self.network.wants_link() else None
 
 
-def _time_out(result: object, seconds: float) -> object:
-    if isinstance(result, Failure) and result.check(CancelledError):
+def _time_out(result: IProtocol | Failure, seconds: float) -> IProtocol | Failure:
+    if isinstance(result, Failure) and result.check(ConnectCancelledError):
         raise ConnectTimeoutError(f"no answer in {seconds:g} s")
     return result

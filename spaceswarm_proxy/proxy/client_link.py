@@ -10,13 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
 from spaceswarm_proxy.errors import (
+    ConnectCancelledError,
     FirewallError,
+    LinkError,
     LinkTimeoutError,
     PeerUnreachableError,
     SpaceswarmError,
+    StreamError,
     from_code,
 )
-from spaceswarm_proxy.interfaces import Peer, PeerAddress
+from spaceswarm_proxy.interfaces import TOPIC_LENGTH, Peer, PeerAddress
 from spaceswarm_proxy.proxy import features
 from spaceswarm_proxy.proxy.features import Feature, Role
 from spaceswarm_proxy.proxy.link import Link
@@ -83,7 +86,7 @@ class ClientLink(Link):
                 EventType.READY,
                 features=int(features.ALL),
                 window=self.limits.window,
-                key=self.network.key_pair.secret_key if self.network.key_pair else None,
+                key=self.network.key_pair.secret_key,
                 token=self.network.token,
             )
         )
@@ -125,9 +128,9 @@ class ClientLink(Link):
 
     # Requests.
 
-    def request(self, kind: int, topic: bytes, roles: Role | None = None) -> Deferred[None]:
+    def request(self, kind: int, topic: bytes | None = None, roles: Role | None = None) -> Deferred[None]:
         """
-        Send JOIN or LEAVE.
+        Send JOIN, LEAVE, LISTEN or UNLISTEN.
 
         :param roles: what the topic is to be joined for, all of it.
         :returns: a Deferred of the server's answer; from a server that gives none, it has fired.
@@ -163,7 +166,7 @@ class ClientLink(Link):
         number = event.request or 0
         problem = from_code(event.code, (event.data or b"").decode("utf-8", "replace")) if event.code else None
         if number == 0:
-            self.close(problem or SpaceswarmError("the server closed the link"))
+            self.close(problem or LinkError("the server closed the link"))
         elif number in self._connects:
             pending = self._connects.pop(number)
             if not pending.done.called:
@@ -186,61 +189,70 @@ class ClientLink(Link):
 
     def _on_open(self, opened: Opened) -> None:
         event, stream = opened
-        pending = self._asked_for(event)
-        if pending is None:
+        if Feature.REPLIES in self.features:
+            pending = self._connects.pop(event.request or 0, None)
+            unasked = event.request is None
+        else:
+            pending = self._take_unanswered(event.peer or b"")
+            unasked = pending is None
+        if stream.error is not None:  # it was over before we could look at it
+            if pending is not None and not pending.done.called:
+                pending.done.errback(_as_connect_error(stream.error))
+        elif unasked:
             self._incoming(event, stream)
-        elif pending.done.called:  # cancelled, or it took too long
+        elif pending is None or pending.done.called:  # cancelled, or it took too long
             self.mux.reset(stream, PeerUnreachableError("not wanted any more"))
         else:
             self._outgoing(pending, stream)
 
-    def _asked_for(self, event: Event) -> Pending | None:
-        if Feature.REPLIES in self.features:
-            return self._connects.pop(event.request or 0, None)
-        queue = self._unanswered.get(event.peer or b"")
+    def _take_unanswered(self, peer: bytes) -> Pending | None:
+        """
+        The CONNECT that an OPEN answers: the first that somebody still waits for.
+
+        As a JavaScript server may never answer, one that was given up must not stand in the way of the next.
+        """
+        queue = self._unanswered.get(peer)
         if not queue:
             return None
-        pending = queue.popleft()
+        pending = next((each for each in queue if not each.done.called), queue[0])
+        queue.remove(pending)
         if not queue:
-            del self._unanswered[event.peer or b""]
+            del self._unanswered[peer]
         return pending
 
     def _outgoing(self, pending: Pending, stream: MuxStream) -> None:
-        if stream.error is not None:
-            pending.done.errback(stream.error)
-            return
+        address = PeerAddress(pending.peer, True)
         try:
-            protocol = self._attach(stream, pending.factory, PeerAddress(pending.peer, True))
+            protocol = pending.factory.buildProtocol(address)
+            if protocol is None:
+                raise ConnectCancelledError("the factory built no protocol")
         except Exception as problem:
-            self.mux.reset(stream, problem)
+            self.mux.reset(stream, ConnectCancelledError())
             pending.done.errback(problem)
-            return
-        if protocol is None:
-            pending.done.errback(FirewallError("the factory refused the connection"))
         else:
+            self._attach(stream, protocol, address)
             pending.done.callback(protocol)
 
     def _incoming(self, event: Event, stream: MuxStream) -> None:
-        factory = self.network.listener
-        if stream.closed:
-            return
-        if factory is None:
+        port = self.network.listener
+        if port is None:
             self.mux.reset(stream, PeerUnreachableError("nobody listens"))
             return
-        peer = Peer.from_id(event.peer or b"", frozenset({event.topic}) if event.topic else frozenset())
+        address = PeerAddress(_opener(event), False)
         try:
-            self._attach(stream, factory, PeerAddress(peer, False))
-        except Exception as problem:
-            log.failure("the factory failed for {peer}; the connection is refused", peer=peer)
+            protocol = port.factory.buildProtocol(address)
+            if protocol is None:
+                raise FirewallError("the peer refused the connection")
+        except SpaceswarmError as problem:
             self.mux.reset(stream, problem)
+        except Exception:
+            log.failure("buildProtocol failed for {address}", address=address)
+            self.mux.reset(stream, FirewallError("the peer refused the connection"))
+        else:
+            self._attach(stream, protocol, address)
 
-    def _attach(self, stream: MuxStream, factory: IProtocolFactory, address: PeerAddress) -> IProtocol | None:
-        protocol = factory.buildProtocol(address)
-        if protocol is None:
-            self.mux.reset(stream, FirewallError("refused"))
-            return None
+    def _attach(self, stream: MuxStream, protocol: IProtocol, address: PeerAddress) -> None:
         ProxyStream(self, stream, self.network.address, address).attach(protocol)
-        return protocol
 
     def finish(self, stream: MuxStream) -> None:
         """A stream's user is done with it in both directions: what is queued is sent, what arrives is dropped."""
@@ -252,6 +264,17 @@ class ClientLink(Link):
             self.mux.end(stream)
             self._finishing[stream] = self.clock.seconds() + CLOSE_GRACE
         self.flush()
+
+
+def _opener(event: Event) -> Peer:
+    """The peer that opened a stream to us; a topic of zeros stands for none."""
+    known = event.topic is not None and len(event.topic) == TOPIC_LENGTH and any(event.topic)
+    return Peer.from_id(event.peer or b"", frozenset({event.topic or b""} if known else ()))
+
+
+def _as_connect_error(problem: Exception) -> Exception:
+    """What ended a stream before anybody had it; ``connect`` promises no stream's error."""
+    return PeerUnreachableError(str(problem)) if isinstance(problem, StreamError) else problem
 
 
 def status_detail(link: Any) -> str:

@@ -48,6 +48,8 @@ class EventType(enum.IntEnum):
     WINDOW = 17
     PING = 18
     PONG = 19
+    LISTEN = 20
+    UNLISTEN = 21
 
 
 @dataclass(slots=True)

@@ -10,9 +10,10 @@ class Feature(enum.IntFlag):
 
     #: Streams have credit windows; WINDOW events grant more.
     WINDOWS = 1
-    #: JOIN, LEAVE and CONNECT carry a request number, and REPLY answers it; ERROR may be sent by clients too.
+    #: JOIN, LEAVE, CONNECT, LISTEN and UNLISTEN carry a request number, and REPLY answers it; ERROR may be sent by
+    #: clients too.
     REPLIES = 2
-    #: JOIN says whether to look up, to announce, or both.
+    #: JOIN says whether to look up, to announce, or both; LISTEN asks for the streams that peers open.
     ROLES = 4
     #: PING is answered by PONG, and silence means that the link is dead.
     LIVENESS = 8

@@ -38,11 +38,12 @@ class ProxyStream(StreamTransport):
             self.data_arrived(chunks)
         if stream.error is not None:
             self.connection_ended(Failure(stream.error))
-        elif stream.closed or (self._finishing and stream.ended):
-            self.connection_ended(Failure(ConnectionDone()))
-        elif stream.remote_ended and not self._told_end:
+            return
+        if stream.remote_ended and not self._told_end:
             self._told_end = True
             self.end_arrived()
+        if stream.closed or (self._finishing and stream.ended):
+            self.connection_ended(Failure(ConnectionDone()))
 
     def resume_source(self) -> None:
         self.sender_resumed()

@@ -14,7 +14,7 @@ from spaceswarm_proxy.errors import (
     UnknownPeerError,
     to_code,
 )
-from spaceswarm_proxy.interfaces import Peer
+from spaceswarm_proxy.interfaces import TOPIC_LENGTH, Peer
 from spaceswarm_proxy.proxy.features import Feature
 from spaceswarm_proxy.proxy.relay import Dial, Relay
 from spaceswarm_proxy.proxy.wire import Event, EventType
@@ -23,6 +23,9 @@ from spaceswarm_proxy.swarm.duplicates import keep_new
 if TYPE_CHECKING:
     from spaceswarm_proxy.proxy.mux import MuxStream
     from spaceswarm_proxy.proxy.server_link import ServerLink
+
+#: Stands where a topic is expected and there is none: a connection to a peer that was found otherwise.
+NO_TOPIC = bytes(TOPIC_LENGTH)
 
 
 class Upstreams:
@@ -80,7 +83,7 @@ class Upstreams:
         if known is None and self._replies:
             peer = Peer.from_id(wire_id)
             if peer.public_key is not None:
-                return peer, bytes(32)
+                return peer, NO_TOPIC
         return known
 
     # Connections that the client asks for.
@@ -162,14 +165,14 @@ class Upstreams:
         """
         link = self._link
         announced = link.announced()
-        if not announced or link.closing:
+        if link.closing or not (announced or link.port.wanted):
             return None
         refusal = self._refusal()
         if refusal is not None:
             link.server.note(link, refusal)
             return None
         self._make_way(peer)
-        return next((topic for topic in announced if topic in peer.topics), announced[0])
+        return next((topic for topic in announced if topic in peer.topics), announced[0] if announced else NO_TOPIC)
 
     def _make_way(self, peer: Peer) -> None:
         """For clients that can't tell: of two connections with one peer, one stays, the same at both ends."""

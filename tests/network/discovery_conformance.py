@@ -181,7 +181,8 @@ class DiscoveryConformance(NetworkTests):
     async def test_flushed_fails_when_closed(self) -> None:
         """What waits for a lookup or an announcement that is closed fails, and so does what comes after."""
         (one,) = await self.networks(1)
-        for entry in (one.lookup(ROOM, Finder()), one.announce(ROOM)):
+        for begin in (lambda: one.lookup(ROOM, Finder()), lambda: one.announce(ROOM)):
+            entry = begin()
             waiting = entry.flushed()
             await entry.close()
             with self.assertRaises(SpaceswarmError):

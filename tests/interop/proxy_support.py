@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from hashlib import sha256
+from socket import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.internet.tcp import Connection
 from twisted.internet.task import LoopingCall
+from twisted.internet.tcp import Connection
 
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.interfaces import HostPort, Peer
@@ -140,6 +141,13 @@ class ProxyTestCase(InteropTestCase):
         service.port = await self.listen("tcp:0", service)
         self.addCleanup(lambda: Deferred.fromCoroutine(service.close()))
         return service
+
+    def refusing_address(self) -> HostPort:
+        """Where connections are refused: a port that is taken, and at which nobody listens."""
+        taken = socket()
+        self.addCleanup(taken.close)
+        taken.bind(("127.0.0.1", 0))
+        return HostPort(*taken.getsockname())
 
     def script(self, name: str, **options: Any) -> NodeProcess:
         """Run a script that takes its options as JSON."""

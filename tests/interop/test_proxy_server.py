@@ -8,16 +8,16 @@ from typing import Any
 from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ConnectionRefusedError
-from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.trial.unittest import SkipTest
-from zope.interface import implementer
 
 from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy.codec.varint import encode_varint
 from spaceswarm_proxy.errors import LinkLostError
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from spaceswarm_proxy.proxy.limits import Limits
+from spaceswarm_proxy.proxy.wire import Event, EventType, encode
 from spaceswarm_proxy.swarm import Swarm
-from tests.interop.node import Event, NodeProcess
+from tests.interop.node import NodeProcess
 from tests.interop.proxy_support import (
     TOPIC,
     Greeter,
@@ -29,7 +29,7 @@ from tests.interop.proxy_support import (
     digest,
     eventually,
 )
-from tests.network.support import Collector, Echo, Recorder, Source, StoppedRecorder
+from tests.network.support import Collector, Echo, Finder, Source, StoppedRecorder
 
 MEGABYTE = 1024 * 1024
 BULK = 50 * MEGABYTE
@@ -45,9 +45,10 @@ class ServerTestCase(ProxyTestCase):
         self.ours = await OurServer(self, **options).start()
         return self.ours
 
-    def client(self, **options: Any) -> NodeProcess:
-        """A client over TCP that joins the topic."""
-        return self.script("proxy_session_client.js", **{"tcp": self.ours.tcp_port, "topic": TOPIC.hex(), **options})
+    def client(self, ws: bool = False, **options: Any) -> NodeProcess:
+        """A client that joins the topic, over TCP or a WebSocket."""
+        where = {"ws": self.ours.url} if ws else {"tcp": self.ours.tcp_port}
+        return self.script("proxy_session_client.js", **{"topic": TOPIC.hex(), **where, **options})
 
     async def connected(
         self, service: Service, **options: Any
@@ -59,9 +60,9 @@ class ServerTestCase(ProxyTestCase):
         self.assertEqual((0, service.peer_in()), (connection["id"], connection["peer"]))
         return client, await service.connected()
 
-    async def everything_freed(self) -> None:
-        """The server holds nothing for its clients' streams any more."""
-        await eventually(lambda: not self.ours.server.open_streams)
+    async def left_open(self, count: int) -> None:
+        """The server holds so many connections to peers, and no more."""
+        await eventually(lambda: self.ours.server.open_streams == count)
 
 
 class EachCarrier:
@@ -77,7 +78,7 @@ class EachCarrier:
         client.write("end 0")
         await peer.loses()
         self.assertTrue(peer.clean)
-        await self.everything_freed()
+        await self.left_open(0)
 
     async def test_bulk(self: Any) -> None:
         """50 MB each way at the same time arrive whole, and in order."""
@@ -94,7 +95,7 @@ class EachCarrier:
         client.write("end 0")
         await peer.loses()
         self.assertEqual((BULK, blasted["sha256"]), (len(peer.received), digest(peer.received)))
-        await self.everything_freed()
+        await self.left_open(0)
 
     async def test_peer_ends_first(self: Any) -> None:
         """When the peer has ended, the client has everything before that, can answer, and then both are done."""
@@ -110,7 +111,7 @@ class EachCarrier:
         await peer.loses()
         self.assertTrue(peer.clean)
         await client.event("disconnection")
-        await self.everything_freed()
+        await self.left_open(0)
 
     async def test_link_comes_back(self: Any) -> None:
         """A client whose link is lost dials again, finds the peers of its topics anew, and can be connected to them."""
@@ -137,7 +138,7 @@ class WebSocketTests(EachCarrier, ServerTestCase):
     """The same over a WebSocket."""
 
     def client(self, **options: Any) -> NodeProcess:
-        return super().client(ws=self.ours.url, **options)
+        return super().client(ws=True, **options)
 
 
 class WebSocketClassTests(EachCarrier, ServerTestCase):
@@ -177,7 +178,7 @@ class ManyStreamsTests(ServerTestCase):
         self.assertEqual(self.COUNT, self.ours.server.open_streams)
         for stream in streams:
             client.write(f"end {stream['id']}")
-        await self.everything_freed()
+        await self.left_open(0)
 
     async def test_peers(self) -> None:
         """With as many peers."""
@@ -198,3 +199,261 @@ class ManyStreamsTests(ServerTestCase):
         for _ in range(self.COUNT):
             client.write(f"connect {service.peer_in()}")
         await self.check(client)
+
+
+class EndsTests(ServerTestCase):
+    """How streams begin and end."""
+
+    async def test_client_ends(self) -> None:
+        """When a client ends a stream, its peer gets all that was written before, however late it reads."""
+        await self.server()
+        service = await self.service(StoppedRecorder)
+        client, peer = await self.connected(service)
+        client.write(f"blast 0 {5 * MEGABYTE}")
+        blasted = await client.event("blasted")
+        client.write("end 0")
+        peer.transport.resumeProducing()
+        await peer.loses()
+        self.assertTrue(peer.clean)
+        self.assertEqual(blasted["sha256"], digest(peer.received))
+
+    async def test_client_never_ends(self) -> None:
+        """A stream that the peer has ended is closed for a client that does not do that itself, after a while."""
+        await self.server(limits=Limits(half_close_grace=0.1))
+        service = await self.service(Greeter)
+        client, peer = await self.connected(service)
+        await client.event("data")
+        peer.transport.loseConnection()
+        await client.event("end")
+        self.assertEqual(len(b"hello"), (await client.event("close"))["bytes"])
+        await client.event("disconnection")
+        await self.left_open(0)
+
+    async def test_peer_resets(self) -> None:
+        """A peer that resets its connection is an error on that stream alone."""
+        await self.server()
+        broken, whole = await self.service(), await self.service(Echo)
+        client, peer = await self.connected(broken)
+        self.ours.announce(whole)
+        await client.event("connection")
+        peer.transport.abortConnection()
+        self.assertEqual(0, (await client.event("stream-error"))["id"])
+        self.assertEqual(broken.peer_in(), (await client.event("disconnection"))["peer"])
+        client.write("write 1 and you?")
+        await client.event("data")
+
+    async def test_refused(self) -> None:
+        """A peer that can't be reached is a connection that fails at once, the only way to tell; the link goes on."""
+        ours = await self.server()
+        service = await self.service(Echo)
+        ours.hub.announce_address(TOPIC, *self.refusing_address())
+        client = self.client()
+        await client.event("disconnection")
+        self.assertEqual(
+            ["peer", "connection", "stream-error", "close", "disconnection"],
+            [event["event"] for event in client.events],
+        )
+        ours.announce(service)
+        await client.event("connection", lambda event: event["peer"] == service.peer_in())
+        await self.left_open(1)
+
+    async def test_client_aborts(self) -> None:
+        """ERROR from a client, which the JavaScript server does not survive, resets the peer's connection."""
+        await self.server()
+        service = await self.service()
+        client, peer = await self.connected(service)
+        client.write("raw " + encode(Event(EventType.ON_STREAM_ERROR, stream=0, data=b"enough")).hex())
+        await peer.loses()
+        self.assertFalse(peer.clean)
+        await self.left_open(0)
+
+    async def test_client_dies(self) -> None:
+        """When the client is gone, so are its connections to peers."""
+        await self.server()
+        service = await self.service()
+        client, peer = await self.connected(service)
+        await client.stop()
+        await peer.loses()
+        await self.ours.server.when_idle()
+        await self.left_open(0)
+
+
+class TopicTests(ServerTestCase):
+    """What clients hear of the peers of topics."""
+
+    async def test_leave(self) -> None:
+        """Who has left a topic hears no more of its peers, and keeps the streams; who joins again hears of them all."""
+        ours = await self.server()
+        first, second = await self.service(Echo), await self.service(Echo)
+        client, _ = await self.connected(first)
+        client.write(f"leave {TOPIC.hex()}")
+        await eventually(lambda: not len(ours.server.lookups))
+        ours.announce(second)
+        client.write("write 0 still there?")
+        await client.event("data")
+        self.assertNotIn(second.peer_in(), [event.get("peer") for event in client.events])
+        client.write(f"join {TOPIC.hex()}")
+        await client.event("connection", lambda event: event["peer"] == second.peer_in())
+
+    async def test_updated(self) -> None:
+        """A client that knows ON_UPDATED is told when the first round of looking is complete."""
+        await self.server()
+        client = self.client(updates=True)
+        self.assertEqual(TOPIC.hex(), (await client.event("updated"))["topic"])
+
+    async def test_connect_clients_to(self) -> None:
+        """The operator can tell the clients in a topic of a service; those in others do not hear of it."""
+        ours = await self.server()
+        service = await self.service(Echo)
+        client, other = self.client(updates=True), self.client(topic=OTHER_TOPIC.hex(), updates=True)
+        await gatherResults([each.event("updated") for each in (client, other)])
+        ours.server.connect_clients_to(TOPIC, service.address.port)
+        self.assertEqual(service.peer_in(), (await client.event("connection"))["peer"])
+        client.write("write 0 hello")
+        await client.event("data")
+        self.assertEqual(["updated"], [event["event"] for event in other.events])
+
+    async def test_handle_incoming(self) -> None:
+        """Peers that look for a topic which a client has joined find the server, until the client has left it."""
+        handler = Collector(Echo)
+        ours = await self.server(handle_incoming=handler)
+        client = self.client(updates=True)
+        await client.event("updated")
+        visitor = Collector(Greeter)
+        swarm = Swarm(ours.hub.network(), visitor)
+        self.addCleanup(swarm.close)
+        swarm.join(TOPIC, server=False)
+        await (await visitor.connected()).receives(b"hello")
+        client.write(f"leave {TOPIC.hex()}")
+        await eventually(lambda: not len(ours.server.lookups))
+        finder = Finder()
+        await ours.hub.network().lookup(TOPIC, finder).flushed()
+        self.assertEqual([], finder.found)
+
+
+class MeetingTests(ServerTestCase):
+    """Clients of one server as each other's peers."""
+
+    def lasting(self, client: NodeProcess) -> set[int]:
+        """The streams that a client was given and that were not closed."""
+        given = {event["id"] for event in client.events if event["event"] == "connection"}
+        return given - {event["id"] for event in client.events if event["event"] in ("close", "end")}
+
+    async def test_two_clients(self) -> None:
+        """Two JavaScript clients talk, over one lasting stream, also when both look for each other again."""
+        await self.server(announce=True, limits=Limits(min_refresh=0))
+        clients = [self.client(greeting=f"I am {name}", updates=True) for name in ("Alice", "Bob")]
+        for client, other in zip(clients, ("Bob", "Alice"), strict=True):
+            await client.event("data", lambda event, other=other: event["text"] == f"I am {other}")
+        for client in clients:
+            client.write(f"join {TOPIC.hex()}")
+            await client.event("updated")
+            client.write("say settled")
+            await client.event("said")
+        self.assertEqual([1, 1], [len(self.lasting(client)) for client in clients])
+        self.assertEqual(2, self.ours.server.open_streams)
+
+    async def test_client_and_swarm(self) -> None:
+        """A JavaScript client and a Python swarm talk, over one stream."""
+        ours = await self.server(announce=True)
+        collector = Collector(Greeter)
+        network = ProxyNetwork(clientFromString(or_global(None), f"tcp:127.0.0.1:{ours.tcp_port}"))
+        swarm = Swarm(network, collector)
+        self.addCleanup(swarm.close)
+        await swarm.join(TOPIC).flushed()
+        client = self.client(greeting="I am Alice")
+        await client.event("data", lambda event: event["text"] == "hello")
+        (protocol,) = swarm.connections
+        await protocol.receives(b"I am Alice")
+        self.assertEqual(1, len(self.lasting(client)))
+
+
+class SlowTests(ServerTestCase):
+    """Ends that read nothing."""
+
+    async def test_client_reads_nothing(self) -> None:
+        """Its peer is stopped, others go on, and when the client reads again it gets everything."""
+        ours = await self.server()
+        sender, other = await self.service(TCPPeer), await self.service(Echo)
+        client, peer = await self.connected(sender, quiet=True)
+        link = ours.link
+        client.write("pause")
+        client.write("say paused")
+        await client.event("said")
+        source = Source(peer.transport, token_bytes(BULK))
+        await at_rest(lambda: source.written)
+        print(source.written, link.mux.queued)
+        self.assertLess(source.written, BULK)
+        self.assertLessEqual(link.mux.queued, link.limits.max_buffered)
+        await self.goes_on(other)
+        client.write("resume")
+        await source.when(lambda: source.finished)
+        peer.end()
+        self.assertEqual(digest(source.data), (await client.event("end"))["sha256"])
+
+    async def goes_on(self, echo: Service) -> None:
+        """Another client is served."""
+        self.ours.announce(echo)
+        client = self.client(autoconnect=False)
+        await client.event("peer", lambda event: event["peer"] == echo.peer_in())
+        client.write(f"connect {echo.peer_in()}")
+        await client.event("connection")
+        client.write("write 0 hello")
+        await client.event("data")
+
+    async def check_peer_reads_nothing(self, **where: Any) -> None:
+        ours = await self.server()
+        receiver, other = await self.service(StoppedRecorder), await self.service(Echo)
+        client, peer = await self.connected(receiver, **where)
+        link = ours.link
+        client.write(f"blast 0 {BULK}")
+        blasted = await client.event("blasted")
+        await at_rest(lambda: link.mux.unread)
+        print(link.mux.unread)
+        self.assertTrue(0 < link.mux.unread < 2 * link.limits.window)
+        await self.goes_on(other)
+        peer.transport.resumeProducing()
+        await peer.when(lambda: len(peer.received) == BULK)
+        self.assertEqual(blasted["sha256"], digest(peer.received))
+
+    async def test_peer_reads_nothing(self) -> None:
+        """The client is held back, others are not, and when the peer reads again it gets everything."""
+        await self.check_peer_reads_nothing()
+
+    async def test_peer_reads_nothing_over_websocket(self) -> None:
+        """The same over a WebSocket."""
+        await self.check_peer_reads_nothing(ws=True)
+
+
+class GarbageTests(ServerTestCase):
+    """Links on which wrong bytes come in."""
+
+    async def check(self, garbage: bytes, kind: str, **options: Any) -> None:
+        """That link is closed, and its reason counted; another goes on."""
+        ours = await self.server()
+        service = await self.service(Echo)
+        good, _ = await self.connected(service)
+        bad = self.client(**options)
+        await bad.event("connection")
+        bad.write("raw " + garbage.hex())
+        await bad.event("disconnected")
+        self.assertEqual({kind: 1}, dict(ours.server.stats.violations))
+        good.write("write 0 hello")
+        await good.event("data")
+        await self.left_open(1)
+
+    async def test_length(self) -> None:
+        """A length that the JavaScript server does not survive."""
+        await self.check(encode_varint(5 * 2**30), "frame-too-large")
+
+    async def test_body(self) -> None:
+        """A body that is no event."""
+        await self.check(b"\x02\x0b\x0c", "wrong-wire-type")
+
+    async def test_over_websocket(self) -> None:
+        """The same in a WebSocket's messages."""
+        await self.check(b"\xff" * 20, "length-too-long", ws=True)
+
+    async def test_no_topic(self) -> None:
+        """An event without what it needs."""
+        await self.check(encode(Event(EventType.JOIN)), "no-topic")

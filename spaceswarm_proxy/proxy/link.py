@@ -99,7 +99,7 @@ class Link(Protocol):
             self._handle(event)
         if mux.touched:
             self._visit()
-        if mux.queued:
+        if mux.queued or mux.stopped:
             self._pump()
         if mux.output:
             self.flush()
@@ -201,7 +201,7 @@ class Link(Protocol):
                 self.transport.writeSequence(output)
             else:
                 self.transport.write(output[0] if len(output) == 1 else b"".join(output))
-            if mux.queued and mux.writable:
+            if mux.writable and (mux.queued or mux.stopped):
                 self._pump()
         if mux.touched:
             self.visit_soon()

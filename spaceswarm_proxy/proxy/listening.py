@@ -38,6 +38,8 @@ class ProxyPort:
         self._opened = False
         self._open = False
         self._waiting: Waiters[IListeningPort] = Waiters()
+        self._stopping = False
+        self._stopped: Waiters[None] = Waiters()
 
     def open(self, link: ClientLink | None) -> Deferred[IListeningPort]:
         """
@@ -53,7 +55,8 @@ class ProxyPort:
         return opening
 
     def _not_opened(self, failure: Failure) -> Failure:
-        self.stopListening()
+        self._unlisten().addErrback(_trap_ours)
+        self._release()
         return failure
 
     def listening(self) -> Deferred[IListeningPort]:
@@ -92,23 +95,36 @@ class ProxyPort:
         self._waiting.fail(problem)
 
     def startListening(self) -> None:
-        """See ``IListeningPort``."""
+        """See ``IListeningPort``; :meth:`open` has done it."""
+        self._stopping = False
         self._network.listener = self
         self.factory.doStart()
 
     def stopListening(self) -> Deferred[None]:
-        """Take no more streams; those that are open stay.  :returns: a Deferred that fires when the server knows."""
-        link = self._network.ready_link
-        if not self._release() or link is None or Feature.ROLES not in link.features:
-            return succeed(None)
-        return link.request(EventType.UNLISTEN).addErrback(_trap_ours)
+        """
+        Take no more streams; those that are open stay.
 
-    def _release(self) -> bool:
+        :returns: a Deferred that fires when the server knows.  Until then, what it had let in already still comes.
+        """
         if self._network.listener is not self:
-            return False
-        self._network.listener = None
-        self.factory.doStop()
-        return True
+            return succeed(None)
+        stopped = self._stopped.wait()
+        if not self._stopping:
+            self._stopping = True
+            self._unlisten().addBoth(lambda _: self._release())
+        return stopped
+
+    def _unlisten(self) -> Deferred[None]:
+        link = self._network.ready_link
+        if link is None or Feature.ROLES not in link.features:
+            return succeed(None)
+        return link.request(EventType.UNLISTEN)
+
+    def _release(self) -> None:
+        if self._network.listener is self:
+            self._network.listener = None
+            self.factory.doStop()
+        self._stopped.fire(None)
 
     def getHost(self) -> PeerAddress:
         """Our own address."""
@@ -116,5 +132,5 @@ class ProxyPort:
 
 
 def _trap_ours(failure: Failure) -> None:
-    """To the caller it has stopped, whatever the server, or the loss of the link, has to say to that."""
+    """It has stopped here, whatever the server, or the loss of the link, has to say to that."""
     failure.trap(SpaceswarmError)

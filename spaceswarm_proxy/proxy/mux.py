@@ -312,8 +312,7 @@ class Mux:
         if (
             size <= MAX_PAYLOAD
             and self.writable
-            and not self._ready
-            and not stream.queued
+            and not self._ready  # so nothing of this stream is queued either, unless it has no credit
             and (credit is None or credit >= size)
             and self.output_size < OUTPUT_HIGH_WATER
         ):

@@ -68,6 +68,11 @@ def sizes(frames: Iterable[Frame]) -> list[tuple[int, int]]:
     return [(frame[0], len(frame[1])) for frame in frames if isinstance(frame, tuple)]
 
 
+def payload(frames: Iterable[Frame]) -> bytes:
+    """What the DATA frames carry, joined."""
+    return b"".join(frame[1] for frame in frames if isinstance(frame, tuple))
+
+
 def visit(mux: Mux) -> list[MuxStream]:
     """What the shell does first with the streams that have news."""
     touched, mux.touched = mux.touched, []

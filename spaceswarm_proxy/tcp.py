@@ -61,7 +61,7 @@ class _Accelerated(tcp.Connection):
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:
-        if self._nothing_waits() and self._stands_alone(len(data)):
+        if self._may_send_now() and self._stands_alone(len(data)):
             if not self.connected or self._writeDisconnected:
                 return
             try:
@@ -75,7 +75,7 @@ class _Accelerated(tcp.Connection):
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         pieces = list(iovec)
-        if self._nothing_waits() and self.connected and not self._writeDisconnected:
+        if self._may_send_now() and self.connected and not self._writeDisconnected:
             pieces = self._gather(pieces)
         tcp.Connection.writeSequence(self, pieces)
 
@@ -91,8 +91,16 @@ class _Accelerated(tcp.Connection):
             sent -= len(piece)
         return []
 
-    def _nothing_waits(self) -> bool:
-        return not self._tempDataLen and self.offset == len(self.dataBuffer) and not self.disconnecting
+    def _may_send_now(self) -> bool:
+        """Is nothing queued or ending, no TLS in between, and no pull producer to be asked for more afterwards?"""
+        return (
+            not self._tempDataLen
+            and self.offset == len(self.dataBuffer)
+            and not self.disconnecting
+            and not self._aborting
+            and not self.TLS
+            and (self.producer is None or self.streamingProducer)
+        )
 
 
 class _Server(_Accelerated, tcp.Server):

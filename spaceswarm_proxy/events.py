@@ -22,7 +22,8 @@ class Events:
     __slots__ = ("_listeners",)
 
     def __init__(self, *names: str) -> None:
-        self._listeners: dict[str, tuple[Listener, ...]] = dict.fromkeys(names, ())
+        # Each in a tuple of its own, which tells two registrations of the same listener apart.
+        self._listeners: dict[str, tuple[tuple[Listener], ...]] = dict.fromkeys(names, ())
 
     def on(self, name: str, listener: Listener) -> Callable[[], None]:
         """
@@ -31,16 +32,17 @@ class Events:
         :returns: a function without arguments that ends it; calling it twice is harmless.
         :raises KeyError: there is no such event.
         """
-        self._listeners[name] += (listener,)
+        entry = (listener,)
+        self._listeners[name] += (entry,)
 
         def off() -> None:
-            self._listeners[name] = tuple(other for other in self._listeners[name] if other is not listener)
+            self._listeners[name] = tuple(other for other in self._listeners[name] if other is not entry)
 
         return off
 
     def emit(self, name: str, *args: object) -> None:
         """Call the event's listeners, in the order in which they came."""
-        for listener in self._listeners[name]:
+        for (listener,) in self._listeners[name]:
             try:
                 listener(*args)
             except Exception:

@@ -38,12 +38,13 @@ class HostPort(NamedTuple):
 
         :raises ValueError: no port, or one out of range.
         """
-        host, colon, digits = text.rpartition(":")
-        if not colon or not host or not (digits.isascii() and digits.isdigit()) or not 0 < int(digits) < 65536:
-            raise ValueError(f"{text!r} is not HOST:PORT")
+        host, _, digits = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
-        return cls(host, int(digits))
+        number = int(digits) if len(digits) <= 5 and digits.isascii() and digits.isdigit() else 0
+        if not host or not 0 < number < 65536:
+            raise ValueError(f"{text!r} is not HOST:PORT")
+        return cls(host, number)
 
 
 @dataclass(frozen=True, slots=True)

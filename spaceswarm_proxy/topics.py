@@ -27,6 +27,7 @@ def check_topic(value: bytes) -> bytes:
     :returns: the topic, as ``bytes``.
     :raises ValueError: it is not 32 bytes.
     """
-    if not isinstance(value, (bytes, bytearray, memoryview)) or len(value) != TOPIC_LENGTH:
+    data = bytes(value) if isinstance(value, (bytes, bytearray, memoryview)) else b""
+    if len(data) != TOPIC_LENGTH:
         raise ValueError(f"a topic has {TOPIC_LENGTH} bytes, not {value!r}; topic('some text') makes one")
-    return bytes(value)
+    return data

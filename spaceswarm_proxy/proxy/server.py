@@ -193,7 +193,9 @@ class ProxyServer(Factory):
         """Connect a client to a peer: a service that the operator named by itself, anybody else through the network."""
         if peer.address is not None and peer.address in self._services:
             return dial(self.clock, peer.address, attempt, self.limits.connect_timeout)
-        result: Deferred[Any] = link.network().connect(peer, attempt)
+        # A peer without a key does not ask who comes, and its id may mean nothing but where it was found.
+        network = link.network() if peer.public_key is not None else self.network
+        result: Deferred[Any] = network.connect(peer, attempt)
         return result
 
     def connect_clients_to(self, topic: bytes, port: int, host: str = "127.0.0.1") -> None:

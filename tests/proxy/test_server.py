@@ -360,6 +360,20 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(client.events(OPEN)[0].request, 3)
         self.assertEqual(len(peers.built), 1)
 
+    def test_connect_without_a_key(self) -> None:
+        """A peer without a key is reached in the network where it was found; nobody asks for the client's identity."""
+        world = World()
+        asked: list[bytes] = []
+        self.patch(world.server.network, "with_identity", lambda key_pair: self.fail("an identity was made"))
+        self.patch(world.server.network, "connect", lambda peer, factory: asked.append(peer.id) or Deferred())
+        world.hub.announce_address(TOPIC, "192.0.2.1", 1)
+        client = world.client()
+        client.join()
+        world.settle()
+        client.connect(client.events(EventType.ON_PEER)[0].peer)
+        world.settle()
+        self.assertEqual(asked, [b"192.0.2.1:1"])
+
     def test_failed_connect(self) -> None:
         """A JavaScript client gets OPEN, ERROR, CLOSE in this order; one with replies the reply alone."""
         world = World()

@@ -201,7 +201,7 @@ class ClientLink(Link):
         elif unasked:
             self._incoming(event, stream)
         elif pending is None or pending.done.called:  # cancelled, or it took too long
-            self.mux.reset(stream, PeerUnreachableError("not wanted any more"))
+            self.reset(stream, PeerUnreachableError("not wanted any more"))
         else:
             self._outgoing(pending, stream)
 
@@ -227,7 +227,7 @@ class ClientLink(Link):
             if protocol is None:
                 raise ConnectCancelledError("the factory built no protocol")
         except Exception as problem:
-            self.mux.reset(stream, ConnectCancelledError())
+            self.reset(stream, ConnectCancelledError())
             pending.done.errback(problem)
         else:
             self._attach(stream, protocol, address)
@@ -236,7 +236,7 @@ class ClientLink(Link):
     def _incoming(self, event: Event, stream: MuxStream) -> None:
         port = self.network.listener
         if port is None:
-            self.mux.reset(stream, PeerUnreachableError("nobody listens"))
+            self.reset(stream, PeerUnreachableError("nobody listens"))
             return
         address = PeerAddress(_opener(event), False)
         try:
@@ -244,10 +244,10 @@ class ClientLink(Link):
             if protocol is None:
                 raise FirewallError("the peer refused the connection")
         except SpaceswarmError as problem:
-            self.mux.reset(stream, problem)
+            self.reset(stream, problem)
         except Exception:
             log.failure("buildProtocol failed for {address}", address=address)
-            self.mux.reset(stream, FirewallError("the peer refused the connection"))
+            self.reset(stream, FirewallError("the peer refused the connection"))
         else:
             self._attach(stream, protocol, address)
 
@@ -262,8 +262,23 @@ class ClientLink(Link):
             # When CLOSE comes, a JavaScript server throws away what its peer has not read; it answers the end of
             # data with a CLOSE of its own.
             self.mux.end(stream)
-            self._finishing[stream] = self.clock.seconds() + CLOSE_GRACE
+            self._close_later(stream)
         self.flush()
+
+    def reset(self, stream: MuxStream, problem: Exception) -> None:
+        """A stream is given up in both directions, with what is queued; nobody is told any more what arrives."""
+        stream.owner = None
+        if self.mux.replies or stream.remote_ended:
+            self.mux.reset(stream, problem)
+        else:
+            # ERROR a JavaScript server does not survive; and when CLOSE comes, it keeps its connection to the peer,
+            # which would never learn of it.
+            self.mux.cut(stream)
+            self._close_later(stream)
+        self.flush()
+
+    def _close_later(self, stream: MuxStream) -> None:
+        self._finishing[stream] = self.clock.seconds() + CLOSE_GRACE
 
 
 def _opener(event: Event) -> Peer:

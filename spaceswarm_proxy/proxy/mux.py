@@ -428,6 +428,13 @@ class Mux:
             stream.end_wanted = True
             self._drained(stream)
 
+    def cut(self, stream: MuxStream) -> None:
+        """Send the end of data at once; what is queued is lost, and what has arrived used up unseen."""
+        stream.end_wanted = True
+        self._drop_queue(stream)
+        self.discard(stream)
+        self._drained(stream)
+
     def close(self, stream: MuxStream) -> None:
         """
         End both directions after what is queued has been sent: CLOSE.  A visit tells that it is done.
@@ -473,6 +480,9 @@ class Mux:
     def _forget(self, stream: MuxStream) -> None:
         stream.closed = True
         self.streams.pop(stream.id, None)
+        self._drop_queue(stream)
+
+    def _drop_queue(self, stream: MuxStream) -> None:
         self.queued -= stream.queued
         stream.queued = 0
         stream.queue = None

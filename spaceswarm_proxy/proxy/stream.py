@@ -67,9 +67,7 @@ class ProxyStream(StreamTransport):
         self._link.finish(self._stream)
 
     def _abort(self, error: Exception) -> None:
-        self._stream.owner = None
-        self._link.mux.reset(self._stream, error)
-        self._link.flush()
+        self._link.reset(self._stream, error)
 
     def _consumed(self, count: int) -> None:
         self._link.mux.consume(self._stream, count)

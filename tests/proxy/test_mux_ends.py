@@ -315,6 +315,38 @@ class ResetTests(SynchronousTestCase):
         check_invariants(mux, [stream])
 
 
+class CutTests(SynchronousTestCase):
+    """One direction at once."""
+
+    def test_cut(self) -> None:
+        """The end of data goes out without what is queued; what arrived is used up, and the other side has its say."""
+        mux = make_mux(client=True)
+        stream = opened(mux)
+        mux.writable = False
+        mux.send(stream, bytes(100_000))
+        mux.receive(data_frame(0, b"unread"))
+        mux.cut(stream)
+        self.assertEqual(sent(mux), [END])
+        self.assertEqual((mux.queued, mux.unread, stream.closed), (0, 0, False))
+        check_invariants(mux)
+        mux.receive(close_frame(0))
+        self.assertTrue(stream.closed)
+
+    def test_after_the_end(self) -> None:
+        """An end that waits for what is queued waits no more; one that was sent is not sent again."""
+        mux = make_mux(client=True)
+        waiting, ended = opened(mux), opened(mux, 1)
+        mux.end(ended)
+        mux.writable = False
+        mux.send(waiting, bytes(100_000))
+        mux.end(waiting)
+        mux.take_output()
+        mux.cut(waiting)
+        mux.cut(ended)
+        self.assertEqual(sent(mux), [END])
+        check_invariants(mux)
+
+
 class AbandonTests(SynchronousTestCase):
     """The link is lost."""
 

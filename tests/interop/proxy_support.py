@@ -12,14 +12,14 @@ from twisted.internet.defer import Deferred, TimeoutError, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.tcp import Connection
 
 from spaceswarm_proxy._reactor import or_global
-from spaceswarm_proxy.interfaces import HostPort, Peer
+from spaceswarm_proxy.interfaces import HostPort, INetwork, Peer
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.proxy.server import ProxyServer
-from tests.interop.node import GRACE, InteropTestCase, NodeProcess
+from tests.interop.node import GRACE, Event, InteropTestCase, NodeProcess
 from tests.network.support import Collector, HalfCloseRecorder, Recorder
 
 TOPIC = bytes(range(32))
@@ -103,13 +103,12 @@ class Service(Collector):
     def address(self) -> HostPort:
         return HostPort("127.0.0.1", self.port.getHost().port)
 
-    @property
-    def peer(self) -> Peer:
-        """As it is known to ours."""
-        return Peer.at(*self.address)
+    def their_peer(self, topic: bytes = TOPIC) -> Peer:
+        """As it is known to clients of JavaScript servers."""
+        return Peer.from_id(self.peer_in(topic).encode())
 
     def peer_in(self, topic: bytes = TOPIC) -> str:
-        """As it is known to JavaScript clients, and to clients of JavaScript servers."""
+        """Its id, as JavaScript clients and servers have it."""
         return f"{self.address.host}:{self.address.port}:{topic.hex()}"
 
     async def close(self) -> None:
@@ -154,14 +153,57 @@ class ProxyTestCase(InteropTestCase):
         return self.node(name, json.dumps(options))
 
 
+class TheirServer:
+    """The JavaScript server in a process of its own, with a fixed table of peers."""
+
+    process: NodeProcess | None = None
+    tcp_port: int
+    url: str
+
+    def __init__(self, test: ProxyTestCase, *arguments: str) -> None:
+        """:param arguments: of the script ``proxy_server.js``, to say what its network is like."""
+        self.test = test
+        self.arguments = arguments
+
+    async def start(self, port: int = 0) -> TheirServer:
+        where = ("--tcp", str(port), "--ws", "0")
+        self.process = process = self.test.node("proxy_server.js", "--stats", *where, *self.arguments)
+        self.test.addCleanup(lambda: Deferred.fromCoroutine(self.stop()))
+        ready = await process.event("ready")
+        self.tcp_port, self.url = ready["tcp"], f"ws://127.0.0.1:{ready['ws']}"
+        return self
+
+    async def stop(self) -> None:
+        """End it; that nothing that our client did has ended it before, or made it complain, is part of each test."""
+        process, self.process = self.process, None
+        if process is not None:
+            self.test.assertEqual((None, ""), (process.reason, process.noise))
+            await process.stop()
+
+    async def counts(self, **expected: int) -> None:
+        """Wait until the server's statistics are as they should be."""
+        stats: Event = {}
+        assert self.process is not None
+        for _ in range(POLLS):
+            self.process.write("stats")
+            stats = await self.process.event("stats")
+            if expected.items() <= stats.items():
+                return
+            await deferLater(or_global(None), POLL)
+        self.test.fail(f"{expected} has not come about; it is {stats}")
+
+
 class OurServer:
     """Our server, listening on TCP and WebSocket, in front of a hub of its own."""
 
-    def __init__(self, test: ProxyTestCase, **options: Any) -> None:
-        """:param options: of the ``ProxyServer``."""
+    def __init__(self, test: ProxyTestCase, network: INetwork | None = None, **options: Any) -> None:
+        """
+        :param network: what to show instead of the hub.
+        :param options: of the ``ProxyServer``.
+        """
         self.test = test
         self.hub = LocalHub()
-        self.server = ProxyServer(self.hub.network(), **options)
+        self.server = ProxyServer(network or self.hub.network(), **options)
         self.tcp: Any = None
         self.ws: Any = None
 

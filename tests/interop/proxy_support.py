@@ -12,17 +12,18 @@ from twisted.internet.defer import Deferred, TimeoutError, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.task import LoopingCall
 from twisted.internet.tcp import Connection
 
 from spaceswarm_proxy._reactor import or_global
-from spaceswarm_proxy.interfaces import HostPort, INetwork, Peer
-from spaceswarm_proxy.network.local import LocalHub
-from spaceswarm_proxy.proxy.server import ProxyServer
-from tests.interop.node import GRACE, Event, InteropTestCase, NodeProcess
+from spaceswarm_proxy.interfaces import HostPort, Peer
+from tests.interop.node import GRACE, InteropTestCase, NodeProcess
 from tests.network.support import Collector, HalfCloseRecorder, Recorder
 
 TOPIC = bytes(range(32))
+MEGABYTE = 1024 * 1024
+#: Much more than anything on the way could hold.
+BULK = 50 * MEGABYTE
 #: Seconds between two looks at something that tells no one when it changes, and how many looks there are at most.
 POLL, POLLS = 0.02, 1000
 #: Looks in a row at which a number has not changed, until it counts as at rest.
@@ -151,85 +152,3 @@ class ProxyTestCase(InteropTestCase):
     def script(self, name: str, **options: Any) -> NodeProcess:
         """Run a script that takes its options as JSON."""
         return self.node(name, json.dumps(options))
-
-
-class TheirServer:
-    """The JavaScript server in a process of its own, with a fixed table of peers."""
-
-    process: NodeProcess | None = None
-    tcp_port: int
-    url: str
-
-    def __init__(self, test: ProxyTestCase, *arguments: str) -> None:
-        """:param arguments: of the script ``proxy_server.js``, to say what its network is like."""
-        self.test = test
-        self.arguments = arguments
-
-    async def start(self, port: int = 0) -> TheirServer:
-        where = ("--tcp", str(port), "--ws", "0")
-        self.process = process = self.test.node("proxy_server.js", "--stats", *where, *self.arguments)
-        self.test.addCleanup(lambda: Deferred.fromCoroutine(self.stop()))
-        ready = await process.event("ready")
-        self.tcp_port, self.url = ready["tcp"], f"ws://127.0.0.1:{ready['ws']}"
-        return self
-
-    async def stop(self) -> None:
-        """End it; that nothing that our client did has ended it before, or made it complain, is part of each test."""
-        process, self.process = self.process, None
-        if process is not None:
-            self.test.assertEqual((None, ""), (process.reason, process.noise))
-            await process.stop()
-
-    async def counts(self, **expected: int) -> None:
-        """Wait until the server's statistics are as they should be."""
-        stats: Event = {}
-        assert self.process is not None
-        for _ in range(POLLS):
-            self.process.write("stats")
-            stats = await self.process.event("stats")
-            if expected.items() <= stats.items():
-                return
-            await deferLater(or_global(None), POLL)
-        self.test.fail(f"{expected} has not come about; it is {stats}")
-
-
-class OurServer:
-    """Our server, listening on TCP and WebSocket, in front of a hub of its own."""
-
-    def __init__(self, test: ProxyTestCase, network: INetwork | None = None, **options: Any) -> None:
-        """
-        :param network: what to show instead of the hub.
-        :param options: of the ``ProxyServer``.
-        """
-        self.test = test
-        self.hub = LocalHub()
-        self.server = ProxyServer(network or self.hub.network(), **options)
-        self.tcp: Any = None
-        self.ws: Any = None
-
-    async def start(self) -> OurServer:
-        self.test.addCleanup(self.hub.close)
-        self.test.addCleanup(self.server.close)
-        self.tcp = await self.test.listen("tcp:0", self.server)
-        self.ws = await self.test.listen("ws:0", self.server)
-        return self
-
-    @property
-    def tcp_port(self) -> int:
-        port: int = self.tcp.getHost().port
-        return port
-
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.ws.getHost().port}"
-
-    def announce(self, *services: Service, topic: bytes = TOPIC) -> None:
-        """Let services be found."""
-        for service in services:
-            self.hub.announce_address(topic, *service.address)
-
-    @property
-    def link(self) -> Any:
-        """The one client's link."""
-        (link,) = self.server.links
-        return link

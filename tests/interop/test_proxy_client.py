@@ -14,27 +14,25 @@ from twisted.internet.protocol import Factory, Protocol
 
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.codec.varint import encode_varint
-from spaceswarm_proxy.errors import ConnectTimeoutError, StreamError
+from spaceswarm_proxy.errors import ConnectCancelledError, ConnectTimeoutError, StreamError
 from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.proxy import client
 from spaceswarm_proxy.proxy.client import CLIENT_LIMITS, ProxyNetwork
 from spaceswarm_proxy.proxy.wire import Event, EventType, encode
 from spaceswarm_proxy.swarm import Swarm
+from tests.interop.proxy_servers import OurServer, TheirServer
 from tests.interop.proxy_support import (
+    BULK,
+    MEGABYTE,
     TOPIC,
     Greeter,
-    OurServer,
     ProxyTestCase,
     Service,
     TCPPeer,
-    TheirServer,
     digest,
     eventually,
 )
 from tests.network.support import Collector, Echo, Finder, HalfCloseRecorder, Recorder, Source
-
-MEGABYTE = 1024 * 1024
-BULK = 50 * MEGABYTE
 
 
 class ClientTestCase(ProxyTestCase):
@@ -208,6 +206,18 @@ class EndsTests(ClientTestCase):
         ours.transport.abortConnection()
         await gatherResults([ours.loses(), peer.loses()])
         self.assertTrue(source.finished)
+        await theirs.counts(clients=1, connections=0, socketsOpen=0)
+
+    async def test_cancelled(self) -> None:
+        """A connection that we no longer want when it comes about does not stay at the peer or the server."""
+        service = await self.service()
+        theirs = await self.server(service)
+        network = self.network()
+        await self.found(network, service)
+        connecting = network.connect(service.their_peer(), Collector())
+        connecting.cancel()
+        await self.assertFailure(connecting, ConnectCancelledError)
+        await (await service.connected()).loses()
         await theirs.counts(clients=1, connections=0, socketsOpen=0)
 
     async def test_refused(self) -> None:

@@ -1,4 +1,4 @@
-"""A ``twistd`` of our own, in another process."""
+"""A Python program, or a ``twistd``, of our own in another process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import spaceswarm_proxy
 ROOT = Path(spaceswarm_proxy.__file__).resolve().parent.parent
 
 
-class Twistd(ProcessProtocol):
-    """One run of ``twistd --nodaemon``."""
+class Child(ProcessProtocol):
+    """One run of Python."""
 
     transport: IProcessTransport
 
@@ -30,7 +30,7 @@ class Twistd(ProcessProtocol):
         Start it.
 
         :param directory: where it runs; made if it is not there.
-        :param arguments: what follows ``twistd --nodaemon --pidfile=``.
+        :param arguments: what follows ``python``.
         """
         #: What it has printed so far.
         self.output = ""
@@ -39,8 +39,7 @@ class Twistd(ProcessProtocol):
         self.ended: Deferred[int] = Deferred()
         self._waiting: tuple[re.Pattern[str], Deferred[re.Match[str]]] | None = None
         Path(directory).mkdir(exist_ok=True)
-        run = "from twisted.scripts.twistd import run; run()"
-        command = [sys.executable, "-c", run, "--nodaemon", "--pidfile=", *arguments]
+        command = [sys.executable, *arguments]
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         reactor.spawnProcess(self, command[0], command, environment, directory)
@@ -51,10 +50,6 @@ class Twistd(ProcessProtocol):
         self._waiting = (re.compile(pattern + r".*\n"), waiter)
         self._look()
         return waiter
-
-    async def port(self) -> int:
-        """The TCP port that it listens on, when it does."""
-        return int((await self.line(r"listening on tcp:(\d+):"))[1])
 
     def signal(self, name: str) -> None:
         """Send it a signal: ``TERM``."""
@@ -89,3 +84,20 @@ class Twistd(ProcessProtocol):
         if match is not None:
             self._waiting = None
             waiter.callback(match)
+
+
+class Twistd(Child):
+    """One run of ``twistd --nodaemon``."""
+
+    def __init__(self, reactor: Any, directory: str, *arguments: str) -> None:
+        """
+        Start it.
+
+        :param arguments: what follows ``twistd --nodaemon --pidfile=``.
+        """
+        run = "from twisted.scripts.twistd import run; run()"
+        super().__init__(reactor, directory, "-c", run, "--nodaemon", "--pidfile=", *arguments)
+
+    async def port(self) -> int:
+        """The TCP port that it listens on, when it does."""
+        return int((await self.line(r"listening on tcp:(\d+):"))[1])

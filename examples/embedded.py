@@ -1,0 +1,43 @@
+"""
+A program with a proxy server inside, which leads clients to a TCP service of the same program.
+
+The service listens on this machine only, at a port that nobody needs to know: clients of the proxy server find it by
+its topic::
+
+    python examples/embedded.py
+    spaceswarm pipe "examples/greeting"
+
+An argument is where to listen; without, ``tcp:4978:interface=127.0.0.1``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import react
+
+from spaceswarm_proxy import LocalHub, ProxyServer, topic
+
+
+class Greeting(Protocol):
+    def connectionMade(self):
+        self.transport.write(b"Good day! You did not need my address.\n")
+        self.transport.loseConnection()
+
+
+async def main(reactor, listen="tcp:4978:interface=127.0.0.1"):
+    service = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory.forProtocol(Greeting))
+    hub = LocalHub()
+    hub.announce_address(topic("examples/greeting"), "127.0.0.1", service.getHost().port)
+    server = ProxyServer(hub.network())
+    port = await serverFromString(reactor, listen).listen(server)
+    reactor.addSystemEventTrigger("before", "shutdown", server.drain, 5.0)
+    print(f"listening on port {port.getHost().port}")
+    await Deferred()  # until Ctrl-C; clients then have five seconds
+
+
+if __name__ == "__main__":
+    react(main, sys.argv[1:])

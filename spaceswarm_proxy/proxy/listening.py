@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from spaceswarm_proxy._waiters import Waiters
-from spaceswarm_proxy.errors import NotSupportedError, SpaceswarmError
+from spaceswarm_proxy.errors import ClosedError, NotSupportedError, SpaceswarmError
 from spaceswarm_proxy.interfaces import PeerAddress
 from spaceswarm_proxy.proxy.features import Feature
 from spaceswarm_proxy.proxy.wire import EventType
@@ -91,8 +91,8 @@ class ProxyPort:
 
     def closed(self, problem: Exception) -> None:
         """There will be no more links."""
-        self._release()
         self._waiting.fail(problem)
+        self._release()
 
     def startListening(self) -> None:
         """See ``IListeningPort``; :meth:`open` has done it."""
@@ -125,6 +125,7 @@ class ProxyPort:
             self._network.listener = None
             self.factory.doStop()
         self._stopped.fire(None)
+        self._waiting.fail(ClosedError("it was stopped"))
 
     def getHost(self) -> PeerAddress:
         """Our own address."""

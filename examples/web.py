@@ -10,12 +10,14 @@ running, in two terminals::
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, quoteStringArgument, serverFromString
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import react
-from twisted.web.client import Agent, readBody
+from twisted.web.client import Agent
 from twisted.web.iweb import IAgentEndpointFactory
 from twisted.web.resource import Resource
 from twisted.web.server import Site
@@ -41,6 +43,20 @@ class Everywhere:
         return self.endpoint
 
 
+class Printer(Protocol):
+    """Prints a page as it comes."""
+
+    def __init__(self):
+        self.done = Deferred()
+
+    def dataReceived(self, data):
+        sys.stdout.write(data.decode())
+
+    def connectionLost(self, reason):
+        print()
+        self.done.callback(None)
+
+
 async def serve(reactor, endpoint):
     await serverFromString(reactor, endpoint).listen(Site(Page()))
     print("ready:", endpoint)
@@ -50,7 +66,9 @@ async def serve(reactor, endpoint):
 async def get(reactor, endpoint):
     agent = Agent.usingEndpointFactory(reactor, Everywhere(clientFromString(reactor, endpoint)))
     response = await agent.request(b"GET", b"http://my-site/a/page")
-    print(response.code, (await readBody(response)).decode())
+    printer = Printer()
+    response.deliverBody(printer)
+    await printer.done
 
 
 async def main(reactor):

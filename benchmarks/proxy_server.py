@@ -72,7 +72,7 @@ class OnePeerNetwork:
         raise NotSupportedError
 
     def connect(self, peer, factory) -> Deferred:
-        return dial(self._reactor, peer.address, factory)
+        return dial(self._reactor, peer.address, factory, timeout=None)
 
     def listen(self, factory):
         raise NotSupportedError

@@ -20,10 +20,11 @@ from time import perf_counter
 from typing import Any
 
 from twisted.internet import main, tcp
+from twisted.python.failure import Failure
 
-#: Bytes for one read: at first, and while reads come back full.
-READ_SIZE = 64 * 1024
-READ_SIZE_BULK = 256 * 1024
+#: Bytes for one read: at first, and each followed by the one to try when it came back full.
+SMALL = 4 * 1024
+READ_SIZES = {SMALL: 64 * 1024, 64 * 1024: 256 * 1024, 256 * 1024: 256 * 1024}
 #: On a link, a smaller write that follows the last one closely waits for the end of the reactor's turn, to be sent
 #: together with others of that turn: so many bytes, so many seconds.
 SEND_AT_ONCE = 16 * 1024
@@ -32,12 +33,20 @@ CLOSELY = 50e-6
 MAX_PIECES = 512
 
 
-class _Accelerated(tcp.Connection):
+_DONE = Failure(main.CONNECTION_DONE)
+
+
+class Accelerated(tcp.Connection):
     """What both kinds of transport have in common; only methods, so that ``__class__`` may be changed to it."""
 
     #: It takes a sequence of pieces without joining them.
     gathers = True
-    _read_size = READ_SIZE
+    # ``close`` says all that ``shutdown`` would: the file descriptor is nobody else's.
+    _shouldShutdown = False
+    _read_size = SMALL
+    #: Is the protocol just being told that the remote's data has ended, and did it close the connection in answer?
+    _end_is_read = False
+    _close_after = False
 
     def doRead(self) -> Any:
         size = self._read_size
@@ -50,18 +59,18 @@ class _Accelerated(tcp.Connection):
         if not data:
             return main.CONNECTION_DONE
         if len(data) == size:
-            self._read_size = READ_SIZE_BULK
-        elif len(data) < READ_SIZE:
-            self._read_size = READ_SIZE
+            self._read_size = READ_SIZES[size]
+        elif len(data) < SMALL:
+            self._read_size = SMALL
         self.protocol.dataReceived(data)
         return None
 
-    def _stands_alone(self, size: int) -> bool:
+    def stands_alone(self, size: int) -> bool:
         """Is a write of so many bytes to be sent at once, rather than with others of this turn?"""
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:
-        if self._may_send_now() and self._stands_alone(len(data)):
+        if self._may_send_now() and self.stands_alone(len(data)):
             if not self.connected or self._writeDisconnected:
                 return
             try:
@@ -78,6 +87,25 @@ class _Accelerated(tcp.Connection):
         if self._may_send_now() and self.connected and not self._writeDisconnected:
             pieces = self._gather(pieces)
         tcp.Connection.writeSequence(self, pieces)
+
+    def loseConnection(self, _connDone: Failure = _DONE) -> None:
+        if not (self.connected and self.producer is None and self._may_send_now()) or self._writeDisconnecting:
+            tcp.Connection.loseConnection(self)
+            return
+        # Nothing is left to be written: there is no need to wait until the socket is writable.
+        self.disconnecting = 1
+        self.stopReading()
+        if self._end_is_read:
+            self._close_after = True
+        else:
+            self.reactor.callLater(0, self.connectionLost, _connDone)  # type: ignore[attr-defined]
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        self._end_is_read = True
+        tcp.Connection.readConnectionLost(self, reason)
+        self._end_is_read = False
+        if self._close_after and not self.disconnected:
+            self.connectionLost(_DONE)
 
     def _gather(self, pieces: Sequence[bytes]) -> list[bytes]:
         """Send what the kernel takes.  :returns: the rest."""
@@ -103,20 +131,20 @@ class _Accelerated(tcp.Connection):
         )
 
 
-class _Server(_Accelerated, tcp.Server):
+class _Server(Accelerated, tcp.Server):
     """An accepted connection: a link, where many streams' messages of one turn go well together."""
 
     _last_write = 0.0
 
-    def _stands_alone(self, size: int) -> bool:
+    def stands_alone(self, size: int) -> bool:
         last, self._last_write = self._last_write, perf_counter()
         return size >= SEND_AT_ONCE or self._last_write - last > CLOSELY
 
 
-class _Client(_Accelerated, tcp.Client):
+class _Client(Accelerated, tcp.Client):
     """A connection that we made: a peer's, whose every message stands alone."""
 
-    def _stands_alone(self, size: int) -> bool:
+    def stands_alone(self, size: int) -> bool:
         return True
 
 

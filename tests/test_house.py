@@ -18,7 +18,7 @@ FLOORS = (
     {"errors"},
     {"codec"},
     {"crypto"},
-    {"_reactor", "_waiters", "budget", "events", "interfaces", "tcp", "topics", "transport"},
+    {"_reactor", "_waiters", "budget", "connecting", "events", "interfaces", "tcp", "topics", "transport"},
     {"dht"},
     {"udx"},
     {"peering"},

@@ -17,7 +17,7 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from spaceswarm_proxy.tcp import MAX_PIECES, READ_SIZE, READ_SIZE_BULK, SEND_AT_ONCE, accelerate
+from spaceswarm_proxy.tcp import MAX_PIECES, READ_SIZES, SEND_AT_ONCE, SMALL, accelerate
 
 #: More than the kernel's buffers on both sides hold.
 MUCH = 16 * 1024 * 1024
@@ -111,11 +111,11 @@ class PairTestCase(TestCase):
     async def pair(self) -> tuple[Reader, Reader]:
         """:returns: the accepting end's protocol, and the connecting one's."""
         server, client = Reader(), Reader()
-        factory = Factory.forProtocol(lambda: server)  # type: ignore[arg-type]
+        factory = Factory.forProtocol(lambda: server)
         port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(port.stopListening)
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
-        await endpoint.connect(Factory.forProtocol(lambda: client))  # type: ignore[arg-type]
+        await endpoint.connect(Factory.forProtocol(lambda: client))
         await server.made
         for end in (server, client):
             accelerate(end.transport)
@@ -256,10 +256,10 @@ class ReadTests(PairTestCase):
         client.transport.write(bytes(MUCH))
         server.transport.resumeProducing()
         await server.until(MUCH)
-        self.assertLessEqual(max(map(len, server.pieces)), READ_SIZE_BULK)
+        self.assertLessEqual(max(map(len, server.pieces)), max(READ_SIZES))
         client.transport.write(b"small")
         await server.until(MUCH + 5)
-        self.assertEqual(server.transport._read_size, READ_SIZE)
+        self.assertEqual(server.transport._read_size, SMALL)
 
     async def test_spurious(self) -> None:
         """To be called without anything to read is no loss of the connection."""

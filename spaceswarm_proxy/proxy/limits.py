@@ -6,6 +6,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 
+#: What any other end may send in a frame: 64 KiB of payload, and what goes with it.
+MIN_FRAME = 64 * 1024 + 1024
+
+
 def limit(default: float, help: str) -> Any:
     """A field, and what the option's help says of it."""
     return field(default=default, metadata={"help": help})
@@ -66,3 +70,5 @@ class Limits:
             value = getattr(self, each.name)
             if value < 0 or (value == 0 and each.name not in ("half_close_grace", "min_refresh")):
                 raise ValueError(f"{each.name} must be positive, not {value}")
+        if self.max_frame < MIN_FRAME:
+            raise ValueError(f"max_frame must be at least {MIN_FRAME}, which other ends send, not {self.max_frame}")

@@ -53,7 +53,7 @@ from spaceswarm_proxy.proxy.wire import (
     check_semantics,
     data_header,
     encode,
-    encode_end,
+    encode_bare,
 )
 
 __all__ = [
@@ -404,9 +404,10 @@ class Mux:
 
         When the remote has let more than :data:`MAX_CONTROL_BACKLOG` pile up, ``violation`` says so.
         """
-        self._append(encode(event))
+        self.control_frame(encode(event))
 
-    def _append(self, frame: bytes) -> None:
+    def control_frame(self, frame: bytes) -> None:
+        """:meth:`control`, of a frame that is encoded already."""
         self.output.append(frame)
         self.output_size += len(frame)
         if not self.writable:
@@ -469,13 +470,15 @@ class Mux:
         if stream.queued or stream.closed:
             return
         if stream.close_wanted:
-            self.control(Event(_CLOSE, stream=stream.id))
+            self.control_frame(encode_bare(_CLOSE, stream.trailer))
             self._forget(stream)
-            self._touch(stream)
+            if stream.tell_done:
+                self._touch(stream)
         elif stream.end_wanted and not stream.ended:
             stream.ended = True
-            self._touch(stream)
-            self._append(encode_end(stream.id))
+            if stream.tell_done:
+                self._touch(stream)
+            self.control_frame(encode_bare(_DATA, stream.trailer))
 
     def _forget(self, stream: MuxStream) -> None:
         stream.closed = True

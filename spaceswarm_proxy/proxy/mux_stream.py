@@ -28,6 +28,7 @@ class MuxStream:
         "ready",
         "remote_ended",
         "source_stopped",
+        "tell_done",
         "touched",
         "trailer",
     )
@@ -53,6 +54,8 @@ class MuxStream:
         self.consumed = 0
         #: In the mux's ``touched`` list?
         self.touched = False
+        #: Is the owner to be visited when an end that it asked for has gone out?
+        self.tell_done = True
         self.end_wanted = False
         #: We have sent the end of data.
         self.ended = False

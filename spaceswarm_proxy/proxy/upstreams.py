@@ -17,7 +17,7 @@ from spaceswarm_proxy.errors import (
 from spaceswarm_proxy.interfaces import TOPIC_LENGTH, Peer
 from spaceswarm_proxy.proxy.features import Feature
 from spaceswarm_proxy.proxy.relay import Dial, Relay
-from spaceswarm_proxy.proxy.wire import Event, EventType
+from spaceswarm_proxy.proxy.wire import Event, EventType, encode_open
 from spaceswarm_proxy.swarm.duplicates import keep_new
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ class Upstreams:
     def _count(self, change: int) -> None:
         self.count += change
         self._link.server.open_streams += change
+        if not self.count and self._link.lost:
+            self._link.close_network()
 
     # Connections that peers open.
 
@@ -215,11 +217,12 @@ class Upstreams:
             self._failed(relay.peer, relay.topic, relay.request, problem)
             return None
         stream.owner = relay
+        stream.tell_done = False
         self._keep_single(relay.peer, relay)
         link.server.stats.streams += 1
-        opened = Event(EventType.ON_STREAM_OPEN, topic=relay.topic, stream=stream.id, request=relay.request)
-        opened.peer = self._wire_id(relay.peer, relay.topic)
-        link.send(opened)
+        wire_id = self._wire_id(relay.peer, relay.topic)
+        link.mux.control_frame(encode_open(relay.topic, wire_id, stream.trailer, relay.request))
+        link.flush()
         return stream
 
     def ended(self, relay: Relay) -> None:
@@ -255,6 +258,8 @@ class Upstreams:
 
     def lost(self, relay: Relay) -> None:
         """A relay's connection to its peer is gone."""
+        if relay.stream is not None and relay.stream.closed:
+            relay.stream.owner = None
         self._link.server.lingered(relay)
         self._count(-1)
         if self._half_closed is not None and (relay.stream is None or relay.stream.closed):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from spaceswarm_proxy.errors import SpaceswarmError
-from spaceswarm_proxy.interfaces import INetwork, IPeerReceiver, Peer
+from spaceswarm_proxy.interfaces import HostPort, INetwork, IPeerReceiver, Peer
 
 if TYPE_CHECKING:
     from twisted.trial.unittest import TestCase
@@ -212,6 +213,16 @@ class Source(Watched):
     def stopProducing(self) -> None:
         self.finished = True
         self.changed()
+
+
+def unanswering(test: TestCase) -> HostPort:
+    """:returns: an address that takes no more connections and refuses none: an attempt stays one."""
+    listening = socket.create_server(("127.0.0.1", 0), backlog=0)
+    address = HostPort(*listening.getsockname())
+    waiting = socket.create_connection(address)  # all that a backlog of 0 holds
+    test.addCleanup(waiting.close)
+    test.addCleanup(listening.close)
+    return address
 
 
 class NetworkTests(TestCase):

@@ -27,7 +27,7 @@ from spaceswarm_proxy.interfaces import INetwork, Peer
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.topics import topic
 from tests.network.conformance import NetworkConformance
-from tests.network.support import Collector, Echo, Finder, Recorder, StoppedRecorder
+from tests.network.support import Collector, Echo, Finder, Recorder, StoppedRecorder, unanswering
 
 ROOM = topic("room")
 
@@ -475,9 +475,10 @@ class AddressTests(TestCase):
 
     async def test_closed_while_dialling(self) -> None:
         """Closing the network ends the dial with ``ClosedError``."""
-        self.hub.announce_address(ROOM, "127.0.0.1", self.number)
+        address = unanswering(self)
+        self.hub.announce_address(ROOM, *address)
         collector = Collector()
-        attempt = self.network.connect(Peer.at("127.0.0.1", self.number), collector)
+        attempt = self.network.connect(Peer.at(*address), collector)
         reached = self.hub.address
 
         def close_after(peer: Peer) -> Any:

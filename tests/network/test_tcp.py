@@ -14,9 +14,9 @@ from spaceswarm_proxy.errors import ConnectCancelledError, ConnectTimeoutError, 
 from spaceswarm_proxy.interfaces import HostPort, Peer, PeerAddress
 from spaceswarm_proxy.network.streams import OpenStreams
 from spaceswarm_proxy.network.tcp import dial
-from tests.network.support import Collector, Echo, Recorder
+from tests.network.support import Collector, Echo, Recorder, unanswering
 
-ADDRESS = HostPort("192.0.2.1", 4321)
+ADDRESS = HostPort("peer.example", 4321)
 
 
 class FakeTransport(StringTransportWithDisconnection):
@@ -131,8 +131,7 @@ class RealTests(TestCase):
 
     async def test_cancelled(self) -> None:
         """A cancelled attempt leaves no socket."""
-        _, address = self.listen()
-        attempt = dial(reactor, address, Collector())
+        attempt = dial(reactor, unanswering(self), Collector())
         attempt.cancel()
         with self.assertRaises(ConnectCancelledError):
             await attempt
@@ -147,7 +146,7 @@ class RealTests(TestCase):
 
         collector, address = self.listen()
         cancelling = Collector(Cancelling)
-        attempt = dial(reactor, address, cancelling)
+        attempt = dial(reactor, HostPort("localhost", address.port), cancelling)
         with self.assertRaises(ConnectCancelledError):
             await attempt
         await cancelling.built[0].loses()

@@ -26,8 +26,10 @@ from spaceswarm_proxy.proxy.wire import (
     data_trailer,
     decode,
     encode,
+    encode_bare,
     encode_data,
     encode_end,
+    encode_open,
     grammar_encode,
 )
 from tests.proxy.strategies import VECTORS, bodies, events, payloads, stream_ids
@@ -447,3 +449,24 @@ class ScaleTests(SynchronousTestCase):
         decoder.feed(frame[:500])
         decoder.feed(frame[500:])
         self.assertIsNone(decoder._buffer)
+
+
+class ShortcutTests(SynchronousTestCase):
+    """Frames that are common enough for an encoder of their own."""
+
+    @given(
+        stream_ids,
+        st.binary(min_size=32, max_size=32),
+        st.binary(max_size=300),
+        st.none() | st.integers(0, 2**31 - 1),
+    )
+    @settings(deadline=None, max_examples=100)
+    def test_as_by_hand(self, stream: int, topic: bytes, peer: bytes, request: int | None) -> None:
+        """They give the same bytes as the general encoder."""
+        trailer = data_trailer(stream)
+        opened = Event(EventType.ON_STREAM_OPEN, topic=topic, peer=peer, stream=stream, request=request)
+        self.assertEqual(encode_open(topic, peer, trailer, request), encode(opened))
+        self.assertEqual(
+            encode_bare(EventType.ON_STREAM_CLOSE, trailer), encode(Event(EventType.ON_STREAM_CLOSE, stream=stream))
+        )
+        self.assertEqual(encode_bare(EventType.ON_STREAM_DATA, trailer), encode_end(stream))

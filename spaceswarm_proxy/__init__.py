@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PeerAddress,
     )
     from spaceswarm_proxy.network.local import LocalHub, LocalNetwork
+    from spaceswarm_proxy.original import SpaceswarmProxyClient, SpaceswarmProxyServer
     from spaceswarm_proxy.proxy.client import ProxyNetwork
     from spaceswarm_proxy.proxy.limits import Limits
     from spaceswarm_proxy.proxy.server import ProxyServer
@@ -54,6 +55,8 @@ __all__ = [
     "ProxyNetwork",
     "ProxyServer",
     "Settings",
+    "SpaceswarmProxyClient",
+    "SpaceswarmProxyServer",
     "SpaceswarmProxyService",
     "Swarm",
     "TopicClientEndpoint",
@@ -82,6 +85,8 @@ _MODULE_OF = {
     "ProxyNetwork": "proxy.client",
     "ProxyServer": "proxy.server",
     "Settings": "service",
+    "SpaceswarmProxyClient": "original",
+    "SpaceswarmProxyServer": "original",
     "SpaceswarmProxyService": "service",
     "Swarm": "swarm",
     "TopicClientEndpoint": "endpoints",

@@ -26,7 +26,7 @@ FLOORS = (
     {"network"},
     {"swarm"},
     {"proxy"},
-    {"endpoint_strings", "endpoints", "mtls", "own_network"},
+    {"endpoint_strings", "endpoints", "mtls", "original", "own_network"},
     {"service"},
     {"commands"},
 )

@@ -103,6 +103,7 @@ class ProxyServer(Factory):
         self._per_address: Counter[str] = Counter()
         #: TCP services that the operator told the clients of.
         self._services: set[HostPort] = set()
+        self._logged: dict[str, float] = {}
         self._lingering: dict[Relay, float] = {}
         #: Connections to peers, open or being made, for all clients.
         self.open_streams = 0
@@ -176,11 +177,15 @@ class ProxyServer(Factory):
         return None
 
     def note(self, link: ServerLink, problem: BaseException) -> None:
-        """Count and log what a client did wrong: one line."""
+        """Count what a client did wrong, and log it in a line; of a limit, one in a second: they are easily reached."""
         if isinstance(problem, ProtocolError):
             self.stats.violations[problem.kind] += 1
         elif isinstance(problem, LimitError):
             self.stats.limits[problem.name] += 1
+            now = self.clock.seconds()
+            if now - self._logged.get(problem.name, -TICK) < TICK:
+                return
+            self._logged[problem.name] = now
         log.warn("client {address}: {code}: {problem}", address=link.address, code=to_code(problem)[0], problem=problem)
 
     def settle(self, done: Deferred[Any]) -> None:
@@ -192,7 +197,7 @@ class ProxyServer(Factory):
     def dial(self, link: ServerLink, peer: Peer, attempt: Dial) -> Deferred[Any]:
         """Connect a client to a peer: a service that the operator named by itself, anybody else through the network."""
         if peer.address is not None and peer.address in self._services:
-            return dial(self.clock, peer.address, attempt, self.limits.connect_timeout)
+            return dial(self.clock, peer.address, attempt, timeout=None)
         # A peer without a key does not ask who comes, and its id may mean nothing but where it was found.
         network = link.network() if peer.public_key is not None else self.network
         result: Deferred[Any] = network.connect(peer, attempt)

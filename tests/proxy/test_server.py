@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.interfaces import Peer
+from spaceswarm_proxy.proxy import server as server_module
 from spaceswarm_proxy.proxy.features import ALL, Role
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.wire import Event, EventType
@@ -836,6 +837,27 @@ class LimitTests(SynchronousTestCase):
         client.connect(order[2])
         world.settle()
         self.assertEqual([event.peer for event in client.events(OPEN)], [order[2]])
+
+
+class LogTests(SynchronousTestCase):
+    """What the operator sees."""
+
+    def test_a_limit_is_no_flood(self) -> None:
+        """Every time that a limit is reached is counted; what is logged is one line in a second, with its name."""
+        world = World(limits=Limits(max_topics=1))
+        logged: list[str] = []
+        self.patch(server_module.log, "warn", lambda text, **fields: logged.append(text.format(**fields)))
+        client = world.client()
+        for number in range(50):
+            client.join(bytes([number]) * 32)
+        world.settle()
+        self.assertEqual(world.server.stats.limits["max_topics"], 49)
+        self.assertEqual(len(logged), 1)
+        self.assertIn("max_topics", logged[0])
+        world.pass_time(2)
+        client.join(b"x" * 32)
+        world.settle()
+        self.assertEqual(len(logged), 2)
 
 
 class StopTests(SynchronousTestCase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-
 #: What any other end may send in a frame: 64 KiB of payload, and what goes with it.
 MIN_FRAME = 64 * 1024 + 1024
 

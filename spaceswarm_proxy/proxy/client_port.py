@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy._waiters import Waiters
@@ -23,7 +24,7 @@ class ClientPort:
     in is decided when it comes (``Upstreams.accepts``).
     """
 
-    __slots__ = ("_link", "_open", "_opening", "_waiting", "wanted")
+    __slots__ = ("_link", "_open", "_opening", "_port", "_waiting", "wanted")
 
     def __init__(self, link: ServerLink) -> None:
         self._link = link
@@ -31,6 +32,7 @@ class ClientPort:
         self.wanted = False
         self._opening = False
         self._open = False
+        self._port: IListeningPort | None = None
         self._waiting: Waiters[None] = Waiters()
 
     def open(self) -> Deferred[None]:
@@ -49,8 +51,15 @@ class ClientPort:
             network.listen(Inbound(self._link)).addCallbacks(self._opened, self._failed)
         return waiting
 
-    def _opened(self, _: object) -> None:
+    def close(self) -> None:
+        """The link is lost."""
+        port, self._port = self._port, None
+        if port is not None:
+            self._link.server.settle(maybeDeferred(port.stopListening))
+
+    def _opened(self, port: IListeningPort) -> None:
         self._open = True
+        self._port = port
         self._waiting.fire(None)
 
     def _failed(self, failure: Failure) -> None:

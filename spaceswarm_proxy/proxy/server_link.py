@@ -104,9 +104,18 @@ class ServerLink(Link):
         for membership in tuple(self.memberships.values()):
             self.server.settle(membership.leave())
         self.memberships.clear()
+        self.port.close()
+        if not self.upstreams.count:
+            self.close_network()
+        self.server.left(self)
+
+    def close_network(self) -> None:
+        """
+        The link is lost, and nothing goes to a peer in the client's name any more.  Not before: closing its network
+        would cut off what the client had sent, and the peers have not read yet.
+        """
         if self._network is not None and self._network is not self.server.network:
             self.server.settle(self._network.close())
-        self.server.left(self)
 
     def tick(self, now: float) -> None:
         super().tick(now)

@@ -260,11 +260,11 @@ class Upstreams:
         """A relay's connection to its peer is gone."""
         if relay.stream is not None and relay.stream.closed:
             relay.stream.owner = None
-        self._link.server.lingered(relay)
         self._count(-1)
         if self._half_closed is not None and (relay.stream is None or relay.stream.closed):
             self._half_closed.pop(relay, None)
         self._forget_single(relay.peer, relay)
+        self._link.server.lingered(relay)
 
     # Time, and the end.
 

@@ -21,7 +21,7 @@ from spaceswarm_proxy.commands.command import Command, CommandError
 from spaceswarm_proxy.commands.narrator import Narrator, watch_link
 from spaceswarm_proxy.commands.options import add_proxy_options, add_timeout, add_topic, in_time, make_network
 from spaceswarm_proxy.commands.stages import Stages
-from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, flags_restored
+from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, detach, flags_restored
 from spaceswarm_proxy.interfaces import PeerAddress
 from spaceswarm_proxy.swarm import Swarm
 
@@ -66,6 +66,7 @@ async def run(reactor: Any, options: Namespace, stdin: int = STDIN, stdout: int 
             room.close()
             await swarm.close()
             await room.console.close().addTimeout(FLUSHING, reactor, lambda *_: None)
+            detach(room.console.transport)
     return 0
 
 
@@ -112,9 +113,10 @@ class Room(Factory):
 
     def went(self, talker: Talker) -> None:
         """Somebody is gone; who never said who they are, was never here."""
-        known = self._talkers.pop(talker, talker) is None
-        if known and talker.name:
-            self.narrator.progress(f"{talker} has left")
+        if talker in self._talkers:
+            del self._talkers[talker]
+            if talker.name:
+                self.narrator.progress(f"{talker} has left")
 
     def close(self) -> None:
         """We are about to go."""
@@ -177,6 +179,10 @@ class Talker(LineOnlyReceiver):
         else:
             self.name = text[:MAX_NAME] or "anonymous"
             self._room.came(self)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Whoever sends that does not chat."""
+        self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._room.went(self)

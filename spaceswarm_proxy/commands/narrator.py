@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TextIO
 
-from spaceswarm_proxy.errors import AuthenticationError
+from spaceswarm_proxy.errors import AuthenticationError, ClosedError
 from spaceswarm_proxy.interfaces import INetwork
 
 
@@ -53,7 +53,7 @@ def watch_link(network: INetwork, narrator: Narrator, refused: Callable[[Excepti
         nonlocal told
         if isinstance(problem, AuthenticationError):
             refused(problem)
-        elif not told:
+        elif not told and not isinstance(problem, ClosedError):
             told = True
             narrator.progress(f"{str(problem).rstrip('.')}; trying again")
 

@@ -28,7 +28,7 @@ from spaceswarm_proxy.commands.command import Command, CommandError
 from spaceswarm_proxy.commands.narrator import Narrator, watch_link
 from spaceswarm_proxy.commands.options import add_proxy_options, add_timeout, add_topic, in_time, make_network
 from spaceswarm_proxy.commands.stages import Stages
-from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, close_output, flags_restored
+from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, close_output, detach, flags_restored
 from spaceswarm_proxy.interfaces import PeerAddress
 from spaceswarm_proxy.swarm import Swarm
 
@@ -66,6 +66,7 @@ async def run(reactor: Any, options: Namespace, stdin: int = STDIN, stdout: int 
             await pipe.stages.finished
         finally:
             await swarm.close(force=True)
+            pipe.close()
     return 0
 
 
@@ -96,11 +97,17 @@ class Pipe(Factory):
     def settle(self) -> LocalEnd:
         """The connection with the peer is one that stays: begin to read and write."""
         assert self.peer is not None
-        self.local = LocalEnd(self, self._descriptors[1])
-        attach(self.local, *self._descriptors, self.reactor)
-        self.local.begin(self.peer)
+        local = LocalEnd(self, self._descriptors[1])
+        attach(local, *self._descriptors, self.reactor)
+        self.local = local
+        local.begin(self.peer)
         self.stages.begin()
-        return self.local
+        return local
+
+    def close(self) -> None:
+        """Read and write nothing more."""
+        if self.local is not None:
+            detach(self.local.transport)
 
     def peer_lost(self, reason: Failure) -> None:
         """The connection with the peer is over; before it was settled, it was none."""

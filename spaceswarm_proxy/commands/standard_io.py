@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.stdio import StandardIO
+from twisted.python.failure import Failure
 
 from spaceswarm_proxy.commands.command import CommandError
 
@@ -39,6 +41,12 @@ def flags_restored(*descriptors: int) -> Iterator[None]:
 def attach(protocol: IProtocol, stdin: int, stdout: int, reactor: Any) -> StandardIO:
     """Connect a protocol to two file descriptors; these may also be regular files."""
     return StandardIO(protocol, stdin, stdout, reactor)  # type: ignore[call-arg]
+
+
+def detach(standard_io: StandardIO) -> None:
+    """Read and write no more, whatever was still to be written; it may be over already."""
+    if not standard_io.disconnected:
+        standard_io.connectionLost(Failure(ConnectionDone()))  # type: ignore[attr-defined]
 
 
 def close_output(descriptor: int) -> None:

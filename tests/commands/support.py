@@ -1,0 +1,171 @@
+"""A proxy server for commands, and commands run in this process or as children."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import ProcessProtocol, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+from spaceswarm_proxy.commands import make_parser
+from spaceswarm_proxy.commands.standard_io import attach, detach
+from spaceswarm_proxy.network.local import LocalHub
+from spaceswarm_proxy.proxy.server import ProxyServer
+
+#: The reactor that trial runs, untyped as everywhere.
+reactor: Any = global_reactor
+PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+@implementer(IHalfCloseableProtocol)
+class Terminal(Protocol):
+    """Who types into a command that runs in this process, and reads what it writes."""
+
+    transport: Any
+
+    def __init__(self, typing_end: int) -> None:
+        self.text = b""
+        self.ended: Deferred[bytes] = Deferred()
+        self._typing_end = typing_end
+        self._waiting: list[tuple[bytes, Deferred[None]]] = []
+
+    def type(self, data: bytes) -> None:
+        """Type something."""
+        self.transport.write(data)
+
+    def end_input(self) -> None:
+        """Type Ctrl-D."""
+        self.transport.loseWriteConnection()
+
+    def shows(self, text: bytes) -> Deferred[None]:
+        """:returns: a Deferred that fires when the text has come."""
+        shown: Deferred[None] = Deferred()
+        self._waiting.append((text, shown))
+        self._look()
+        return shown
+
+    def dataReceived(self, data: bytes) -> None:
+        self.text += data
+        self._look()
+
+    def _look(self) -> None:
+        for each in [each for each in self._waiting if each[0] in self.text]:
+            self._waiting.remove(each)
+            each[1].callback(None)
+
+    def readConnectionLost(self) -> None:
+        self.ended.callback(self.text)
+
+    def writeConnectionLost(self) -> None:
+        self.close_typing_end()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.close_typing_end()
+
+    def close_typing_end(self) -> None:
+        if self._typing_end >= 0:
+            os.close(self._typing_end)
+            self._typing_end = -1
+
+
+class Child(ProcessProtocol):
+    """A command in a process of its own."""
+
+    def __init__(self) -> None:
+        self.output = b""
+        self.errors = b""
+        #: Fires with the exit status.
+        self.status: Deferred[int | None] = Deferred()
+        self._waiting: list[tuple[bytes, Deferred[None]]] = []
+
+    def says(self, text: bytes) -> Deferred[None]:
+        """:returns: a Deferred that fires when the text has come on standard error."""
+        said: Deferred[None] = Deferred()
+        self._waiting.append((text, said))
+        self.errReceived(b"")
+        return said
+
+    def outReceived(self, data: bytes) -> None:
+        self.output += data
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors += data
+        for each in [each for each in self._waiting if each[0] in self.errors]:
+            self._waiting.remove(each)
+            each[1].callback(None)
+
+    def processEnded(self, reason: Failure) -> None:
+        reason.trap(ProcessDone, ProcessTerminated)
+        self.status.callback(reason.value.exitCode)
+
+
+class CommandCase(TestCase):
+    """What commands need: a proxy server on a small network in this process, and standard error to look at."""
+
+    def setUp(self) -> None:
+        self.errors = io.StringIO()
+        self.patch(sys, "stderr", self.errors)
+        hub = LocalHub(reactor)
+        self.addCleanup(hub.close)
+        self.server = ProxyServer(hub.network(), reactor=reactor)
+        self.addCleanup(self.server.close)
+        self.port = reactor.listenTCP(0, self.server, interface="127.0.0.1")
+        self.addCleanup(lambda: self.port.stopListening())
+        self.proxy = f"tcp:127.0.0.1:{self.port.getHost().port}"
+
+    def start(self, name: str, *arguments: str) -> tuple[Deferred[int], Terminal]:
+        """Run a command with this proxy server here.  :returns: its exit status to be, and who uses it."""
+        options = make_parser().parse_args([name, *arguments, "--proxy", self.proxy])
+        stdin, typing = os.pipe()
+        reading, stdout = os.pipe()
+        terminal = Terminal(typing)
+        attach(terminal, reading, typing, reactor)
+        status = Deferred.fromCoroutine(options.command.run(reactor, options, stdin, stdout))
+
+        def close(result: Any) -> Any:
+            os.close(stdin)
+            os.close(stdout)
+            return result
+
+        status.addBoth(close)
+        self.addCleanup(self._put_away, status, terminal, reading)
+        return status, terminal
+
+    async def _put_away(self, status: Deferred[int], terminal: Terminal, reading: int) -> None:
+        status.cancel()
+        status.addErrback(lambda _: None)
+        await status
+        if not terminal.ended.called:
+            await terminal.ended
+        detach(terminal.transport)
+        os.close(reading)
+
+    def spawn(self, *arguments: str, files: dict[int, int] | None = None) -> Child:
+        """
+        Run a command in a process of its own.
+
+        :param files: what its standard input and output are, instead of ours.
+        """
+        child = Child()
+        command = [sys.executable, "-m", "spaceswarm_proxy.commands", *arguments]
+        descriptors: dict[int, Any] = {0: "w", 1: "r", 2: "r", **(files or {})}
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
+        process = reactor.spawnProcess(child, sys.executable, command, environment, childFDs=descriptors)
+
+        async def put_away() -> None:
+            if not child.status.called:
+                process.signalProcess("KILL")
+                await child.status
+
+        self.addCleanup(put_away)
+        return child

@@ -17,6 +17,7 @@ from spaceswarm_proxy.errors import (
     PeerUnreachableError,
     SpaceswarmError,
     StreamError,
+    StreamStalledError,
     from_code,
 )
 from spaceswarm_proxy.interfaces import TOPIC_LENGTH, Peer, PeerAddress
@@ -276,6 +277,16 @@ class ClientLink(Link):
             self.mux.cut(stream)
             self._close_later(stream)
         self.flush()
+
+    def stalled(self, stream: MuxStream, problem: StreamStalledError) -> None:
+        """See :meth:`Link.stalled`; gently, where the server is a JavaScript one."""
+        if self.mux.replies or stream.remote_ended:
+            super().stalled(stream, problem)
+            return
+        stream.error = problem
+        self.mux.discard(stream)
+        self._tell(stream)
+        self.reset(stream, problem)
 
     def _close_later(self, stream: MuxStream) -> None:
         self._finishing[stream] = self.clock.seconds() + CLOSE_GRACE

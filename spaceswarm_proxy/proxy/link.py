@@ -249,12 +249,13 @@ class Link(Protocol):
         for stream in guilty:
             log.info("a stream's reader stood still for {seconds} s", seconds=self.limits.stall_timeout)
             self._blocked.discard(stream)
-            self._stalled(stream, StreamStalledError(f"nothing was read for {self.limits.stall_timeout:g} s"))
+            self.stalled(stream, StreamStalledError(f"nothing was read for {self.limits.stall_timeout:g} s"))
         self._visit()
         self._check_blocked()
         self.flush()
 
-    def _stalled(self, stream: MuxStream, problem: StreamStalledError) -> None:
+    def stalled(self, stream: MuxStream, problem: StreamStalledError) -> None:
+        """End a stream whose reader stood still."""
         if not stream.closed:
             self.mux.reset(stream, problem)
             return

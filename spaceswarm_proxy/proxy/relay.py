@@ -187,6 +187,8 @@ class Relay(Protocol):
         self._full = False
         stream = self.stream
         if stream is not None:
+            if stream.closed:  # the peer is slow with the rest, but not dead
+                self.link.server.linger(self)
             self.arrived()
             self.link.consumed(stream)
 

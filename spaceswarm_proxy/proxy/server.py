@@ -226,8 +226,8 @@ class ProxyServer(Factory):
     # Time.
 
     def linger(self, relay: Relay) -> None:
-        """Let a connection to a peer write what it has, for a limited time."""
-        self._lingering.setdefault(relay, self.clock.seconds() + self.limits.close_timeout)
+        """Let a connection to a peer write what it has; each call grants it ``close_timeout`` from now."""
+        self._lingering[relay] = self.clock.seconds() + self.limits.close_timeout
         self._keep_ticking()
 
     def lingered(self, relay: Relay) -> None:

@@ -39,8 +39,8 @@ from spaceswarm_proxy.websocket.opening import Opening
 from spaceswarm_proxy.websocket.timers import Deadline, Liveness
 from spaceswarm_proxy.websocket.transport import WebSocketTransport
 
-#: The longest message taken, and so the most that a remote can make us hold.  JavaScript clients put all that they have
-#: queued for a slow socket into one message, and their own servers take as much as this.
+#: The longest message taken, and so the most that a remote can make us hold; JavaScript servers take as much.  A
+#: JavaScript client makes one message of each application write, however long.
 MAX_MESSAGE = 100 * 1024 * 1024
 #: What all connections of a server may hold of unfinished messages.
 MAX_HELD = 256 * 1024 * 1024

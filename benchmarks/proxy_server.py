@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # what is measured is this checkout, whatever is installed
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer

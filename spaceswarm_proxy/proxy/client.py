@@ -46,14 +46,18 @@ TICK = 1.0
 DIAL_TIMEOUT = 30.0
 #: Seconds by which the server's own time limit for a connection comes first, so that its reason is the one told.
 REPLY_MARGIN = 5.0
-
-
 #: Seconds that a link must have been ready for, for its loss not to count as a failed attempt.
 STABLE_AFTER = 10.0
 
-#: Seconds before the n-th attempt: a quarter of a second, then half as much again each time, up to a minute; at
-#: random up to a quarter of a second longer.
-DEFAULT_BACKOFF: Callable[[int], float] = backoffPolicy(0.25, 60.0, 1.5, jitter=lambda: random.uniform(0.0, 0.25))
+_GROWING = backoffPolicy(0.5, 60.0, 1.5, jitter=lambda: 0.0)
+
+
+def default_backoff(attempt: int) -> float:
+    """
+    Seconds before an attempt: half a second, then half as much again each time, up to a minute; at random down to half
+    of that, so that the clients of a server that was restarted do not come back all at once.
+    """
+    return _GROWING(attempt) * random.uniform(0.5, 1.0)
 
 
 @implementer(INetwork)
@@ -74,7 +78,7 @@ class ProxyNetwork:
         key_pair: KeyPair | None = None,
         token: bytes | None = None,
         limits: Limits = CLIENT_LIMITS,
-        backoff: Callable[[int], float] = DEFAULT_BACKOFF,
+        backoff: Callable[[int], float] = default_backoff,
         reactor: Any = None,
     ) -> None:
         """

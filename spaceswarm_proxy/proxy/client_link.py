@@ -24,7 +24,7 @@ from spaceswarm_proxy.interfaces import TOPIC_LENGTH, Peer, PeerAddress
 from spaceswarm_proxy.proxy import features
 from spaceswarm_proxy.proxy.features import Feature, Role
 from spaceswarm_proxy.proxy.link import Link
-from spaceswarm_proxy.proxy.mux import Mux, MuxStream, Opened
+from spaceswarm_proxy.proxy.mux import MuxStream, Opened
 from spaceswarm_proxy.proxy.stream import ProxyStream
 from spaceswarm_proxy.proxy.wire import Event, EventType
 
@@ -58,15 +58,7 @@ class ClientLink(Link):
     }
 
     def __init__(self, network: ProxyNetwork) -> None:
-        limits = network.limits
-        mux = Mux(
-            client=True,
-            max_streams=limits.max_streams,
-            window=limits.window,
-            max_queued=limits.max_buffered,
-            max_frame=limits.max_frame,
-        )
-        super().__init__(network.clock, limits, mux)
+        super().__init__(network.clock, network.limits, client=True)
         self.network = network
         self._last_request = 0
         #: Requests that wait for their reply.
@@ -96,7 +88,7 @@ class ClientLink(Link):
         if self.ready:
             return
         self.ready = True
-        self.features = Feature(event.features or 0) & features.ALL
+        self.features = features.agreed(event.features)
         self.mux.replies = Feature.REPLIES in self.features
         if Feature.WINDOWS in self.features:
             self.mux.windows = True

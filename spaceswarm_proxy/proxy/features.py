@@ -27,6 +27,16 @@ class Feature(enum.IntFlag):
 ALL = Feature.WINDOWS | Feature.REPLIES | Feature.ROLES | Feature.LIVENESS | Feature.IDENTITY | Feature.TOKEN
 
 
+def agreed(said: int | None) -> Feature:
+    """
+    What is in force with a remote that has said this; both sides take it from here.
+
+    :param said: its ``features``, any number.  An enumeration remembers every value that it was ever asked for, so the
+        bits that mean nothing to us go first.
+    """
+    return Feature((said or 0) & ALL.value)
+
+
 class Role(enum.IntFlag):
     """What JOIN's ``roles`` field asks for."""
 

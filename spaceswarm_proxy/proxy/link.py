@@ -60,11 +60,20 @@ class Link(Protocol):
     #: Event type -> name of the method that handles it; other types are skipped, as the protocol demands.
     handlers: ClassVar[dict[int, str]] = {EventType.PING: "_on_ping"}
 
-    def __init__(self, clock: Any, limits: Limits, mux: Mux) -> None:
-        """:param clock: an ``IReactorTime``."""
+    def __init__(self, clock: Any, limits: Limits, *, client: bool) -> None:
+        """
+        :param clock: an ``IReactorTime``.
+        :param client: which end this is.
+        """
         self.clock = clock
         self.limits = limits
-        self.mux = mux
+        self.mux = Mux(
+            client=client,
+            max_streams=limits.max_streams,
+            window=limits.window,
+            max_queued=limits.max_buffered,
+            max_frame=limits.max_frame,
+        )
         self.features = Feature(0)
         #: Has READY been exchanged?
         self.ready = False

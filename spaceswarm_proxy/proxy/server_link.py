@@ -25,7 +25,6 @@ from spaceswarm_proxy.proxy.client_port import ClientPort
 from spaceswarm_proxy.proxy.features import Feature, Role
 from spaceswarm_proxy.proxy.link import Link
 from spaceswarm_proxy.proxy.membership import Membership
-from spaceswarm_proxy.proxy.mux import Mux
 from spaceswarm_proxy.proxy.upstreams import Upstreams
 from spaceswarm_proxy.proxy.wire import Event, EventType
 
@@ -52,15 +51,7 @@ class ServerLink(Link):
     }
 
     def __init__(self, server: ProxyServer, address: object) -> None:
-        limits = server.limits
-        mux = Mux(
-            client=False,
-            max_streams=limits.max_streams,
-            window=limits.window,
-            max_queued=limits.max_buffered,
-            max_frame=limits.max_frame,
-        )
-        super().__init__(server.clock, limits, mux)
+        super().__init__(server.clock, server.limits, client=False)
         self.server = server
         self.address = address
         self.memberships: dict[bytes, Membership] = {}
@@ -138,7 +129,7 @@ class ServerLink(Link):
     def _on_ready(self, event: Event) -> None:
         if self.ready:
             return
-        self.features = Feature(event.features or 0) & features.ALL
+        self.features = features.agreed(event.features)
         if not self.server.authorized(event.token):
             self._refuse(AuthenticationError())
             return

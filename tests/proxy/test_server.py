@@ -14,6 +14,7 @@ from spaceswarm_proxy.proxy.features import ALL, Role
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.wire import Event, EventType
 from tests.proxy.strategies import VECTORS
+from tests.proxy.test_wire import REFUSED_SENDS
 from tests.proxy.world import TOPIC, Peers, World
 
 OTHER = bytes(reversed(TOPIC))
@@ -106,25 +107,8 @@ class SetupTests(SynchronousTestCase):
 class VectorTests(SynchronousTestCase):
     """What clients sent to the JavaScript server, sent to ours."""
 
-    #: What ours answers where the JavaScript one falls silent or dies: the link is closed (and this is counted).
-    CLOSED = {
-        "JOIN without topic": "no-topic",
-        "LEAVE without topic": "no-topic",
-        "JOIN with an empty topic": "bad-topic",
-        "JOIN with a 33 byte topic": "bad-topic",
-        "frame without type": "no-type",
-        "group wire type": "group",
-        "wire type 6": "bad-wire-type",
-        "varint cut off inside a frame": "varint-cut",
-        "data field longer than the frame, unknown stream": "field-overruns",
-        "length 2^31": "frame-too-large",
-        "length 2^32": "frame-too-large",
-        "length 5 * 2^30": "frame-too-large",
-        "length 2^53": "length-too-long",
-        "length 2^63 in 10 bytes": "length-too-long",
-        "120 continuation bytes": "length-too-long",
-        "ERROR without data": "no-error-data",
-    }
+    #: Where the JavaScript one falls silent or dies, ours closes the link, and counts it under this kind.
+    CLOSED = REFUSED_SENDS
     #: Where ours knows better.
     OTHER_REPLIES = {
         "no READY, then JOIN": [],

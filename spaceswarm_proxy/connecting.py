@@ -36,6 +36,8 @@ _NOBODY = Protocol()
 class Outgoing(Accelerated):
     """The transport of a connection that we made: a peer's, whose every message stands alone."""
 
+    every_write_alone = True
+
     def __init__(self, skt: socket.socket, reactor: Any, lost: Callable[[], None]) -> None:
         """:param lost: called when the protocol has been told that the connection is lost."""
         super().__init__(skt, _NOBODY, reactor)
@@ -43,9 +45,6 @@ class Outgoing(Accelerated):
         self.logstr = "Outgoing"
         self._lost = lost
         self._paused = False
-
-    def stands_alone(self, size: int) -> bool:
-        return True
 
     def start(self) -> None:
         """The protocol is connected: read, unless it has ended the connection or does not want to."""

@@ -44,6 +44,8 @@ class Accelerated(tcp.Connection):
     # ``close`` says all that ``shutdown`` would: the file descriptor is nobody else's.
     _shouldShutdown = False
     _read_size = SMALL
+    #: Is no write to be sent together with others of its turn?
+    every_write_alone = False
     #: Is the protocol just being told that the remote's data has ended, and did it close the connection in answer?
     _end_is_read = False
     _close_after = False
@@ -70,7 +72,7 @@ class Accelerated(tcp.Connection):
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:
-        if self._may_send_now() and self.stands_alone(len(data)):
+        if self._may_send_now() and (self.every_write_alone or self.stands_alone(len(data))):
             if not self.connected or self._writeDisconnected:
                 return
             try:
@@ -144,8 +146,7 @@ class _Server(Accelerated, tcp.Server):
 class _Client(Accelerated, tcp.Client):
     """A connection that we made: a peer's, whose every message stands alone."""
 
-    def stands_alone(self, size: int) -> bool:
-        return True
+    every_write_alone = True
 
 
 def accelerate(transport: Any) -> None:

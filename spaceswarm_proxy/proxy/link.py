@@ -87,6 +87,7 @@ class Link(Protocol):
         self._pinged = False
         self._gathers = False
         self._visit_due: Any = None
+        self._held = 0
 
     # Twisted's side.
 
@@ -112,8 +113,15 @@ class Link(Protocol):
             self._pump()
         if mux.output:
             self.flush()
+        held = mux.decoder.buffered
+        if held != self._held:
+            growth, self._held = held - self._held, held
+            self.holds_more(growth)
         if mux.violation is not None:
             self._violated()
+
+    def holds_more(self, growth: int) -> None:
+        """An unfinished frame holds so many bytes more, or less; for who counts them."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = True

@@ -127,7 +127,8 @@ class Relay(Protocol):
                 self.transport.write(data)
                 if self._peer_ended:
                     self.link.upstreams.answered(self)
-            self._pass_end(stream)
+            if stream.remote_ended:
+                self._pass_end(stream)
         elif stream.closed:
             self.link.server.linger(self)
 

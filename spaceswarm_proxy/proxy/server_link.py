@@ -60,7 +60,6 @@ class ServerLink(Link):
         self.port = ClientPort(self)
         self.upstreams = Upstreams(self)
         self._since = server.clock.seconds()
-        self._partial = 0
 
     # Beginning and end.
 
@@ -70,13 +69,9 @@ class ServerLink(Link):
         if refusal is not None:
             self._refuse(refusal)
 
-    def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)
-        held = self.mux.decoder.buffered
-        if held != self._partial:
-            growth, self._partial = held - self._partial, held
-            if not self.server.partial.change(growth):
-                self._refuse(LimitError("max_partial_total", self.limits.max_partial_total))
+    def holds_more(self, growth: int) -> None:
+        if not self.server.partial.change(growth):
+            self._refuse(LimitError("max_partial_total", self.limits.max_partial_total))
 
     def _refuse(self, problem: Exception) -> None:
         """Say why, to who can read it, and close."""
@@ -90,7 +85,7 @@ class ServerLink(Link):
         self._refuse(problem)
 
     def link_lost(self, problem: Exception) -> None:
-        self.server.partial.change(-self._partial)
+        self.server.partial.change(-self._held)
         self.upstreams.abandon()
         for membership in tuple(self.memberships.values()):
             self.server.settle(membership.leave())

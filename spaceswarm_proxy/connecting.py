@@ -12,6 +12,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet import address, error
@@ -26,7 +27,12 @@ from spaceswarm_proxy.tcp import Accelerated
 
 def is_possible(reactor: Any, host: str) -> bool:
     """Can it be done here: is the host an IP address, and the reactor one of file descriptors?"""
-    return IReactorFDSet.providedBy(reactor) and (isIPAddress(host) or (isIPv6Address(host) and "%" not in host))
+    return _is_address(host) and IReactorFDSet.providedBy(reactor)
+
+
+@lru_cache(maxsize=1024)
+def _is_address(host: str) -> bool:
+    return isIPAddress(host) or (isIPv6Address(host) and "%" not in host)
 
 
 #: The protocol of a transport that nobody wanted.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -42,13 +43,18 @@ def dial(
         :class:`~spaceswarm_proxy.errors.PeerUnreachableError` or, cancelled or without a protocol from the factory, a
         :class:`~spaceswarm_proxy.errors.ConnectCancelledError`.
     """
-    dialling = _Dialling(reactor, PeerAddress(Peer.at(*address)), factory, streams)
+    dialling = _Dialling(reactor, _peer_address(address), factory, streams)
     if connecting.is_possible(reactor, address.host):
         dialling.start(address, timeout)
     else:
         connector = reactor.connectTCP(address.host, address.port, dialling, timeout=timeout or TIMEOUT)
         dialling.give_up = connector.disconnect
     return dialling.done
+
+
+@lru_cache(maxsize=1024)
+def _peer_address(address: HostPort) -> PeerAddress:
+    return PeerAddress(Peer.at(*address))
 
 
 class _Dialling(ClientFactory):

@@ -105,7 +105,6 @@ def data_header(length: int, trailer_length: int) -> bytes:
     return encode_varint(2 + len(key_and_length) + length + trailer_length) + b"\x08\x06" + key_and_length
 
 
-@lru_cache(maxsize=1024)
 def data_trailer(stream: int) -> bytes:
     """
     What stands after the payload of a DATA frame: the stream's id.  A sender keeps it for as long as the stream lives.

@@ -167,7 +167,7 @@ class ProxyNetwork:
         if next_server:
             self._next_endpoint += 1
         if self._failures == 0:
-            log.warn("{problem}; trying again", problem=problem)
+            log.warn("{problem}; trying again", problem=str(problem))
         self._failures += 1
         self._resumed.fire(None)
         self.events.emit("disconnected", problem)
@@ -212,7 +212,7 @@ class ProxyNetwork:
                 self.events.emit("disconnected", problem)
         elif link.ready and self.clock.seconds() - self._ready_since >= STABLE_AFTER:
             self._failures = 0
-            log.warn("the link to the proxy server is lost: {problem}", problem=problem)
+            log.warn("the link to the proxy server is lost: {problem}", problem=str(problem))
             self.events.emit("disconnected", problem)
             self._connect_soon(self._backoff(0))
         else:

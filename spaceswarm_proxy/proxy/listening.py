@@ -86,7 +86,7 @@ class ProxyPort:
         if link.lost:  # the next one is asked again
             return
         if self._opened:
-            log.warn("the proxy server does not let peers connect to us now: {problem}", problem=failure.value)
+            log.warn("the proxy server does not let peers connect to us now: {problem}", problem=str(failure.value))
         self._waiting.fail(failure)
 
     def closed(self, problem: Exception) -> None:

@@ -186,7 +186,9 @@ class ProxyServer(Factory):
             if now - self._logged.get(problem.name, -TICK) < TICK:
                 return
             self._logged[problem.name] = now
-        log.warn("client {address}: {code}: {problem}", address=link.address, code=to_code(problem)[0], problem=problem)
+        # As text: whoever keeps the log's events would keep the link as well, by the exception's frames.
+        code, text = to_code(problem)[0], str(problem)
+        log.warn("client {address}: {code}: {problem}", address=link.address, code=code, problem=text)
 
     def settle(self, done: Deferred[Any]) -> None:
         """Nobody waits for this; a failure of it is logged."""

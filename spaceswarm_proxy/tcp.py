@@ -72,6 +72,9 @@ class Accelerated(tcp.Connection):
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:
+        if self._tempDataLen and self.connected and not (self.TLS or self._writeDisconnected):
+            self._wait(data)
+            return
         if self._may_send_now() and (self.every_write_alone or self.stands_alone(len(data))):
             if not self.connected or self._writeDisconnected:
                 return
@@ -83,6 +86,13 @@ class Accelerated(tcp.Connection):
                 return
             data = data[sent:]
         tcp.Connection.write(self, data)
+
+    def _wait(self, data: bytes) -> None:
+        """Add to what waits for the end of the turn, or for the kernel: ``write`` of Twisted's, less what is known."""
+        self._tempDataBuffer.append(data)
+        self._tempDataLen += len(data)
+        if self.producer is not None and self.streamingProducer and not self.producerPaused:
+            self._maybePauseProducer()
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         pieces = list(iovec)

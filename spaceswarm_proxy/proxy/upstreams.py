@@ -229,11 +229,13 @@ class Upstreams:
         """The peer's end of data was passed on; who has *replies* ends the stream by itself."""
         if self._replies or relay.stream is None or relay.stream.closed:
             return
+        grace = self._link.limits.half_close_grace
+        if not grace:
+            self._close_half_closed(relay)
+            return
         if self._half_closed is None:
             self._half_closed = {}
-        self._half_closed[relay] = self._link.clock.seconds() + self._link.limits.half_close_grace
-        if not self._link.limits.half_close_grace:
-            self._close_half_closed(relay)
+        self._half_closed[relay] = self._link.clock.seconds() + grace
 
     def gone(self, relay: Relay) -> None:
         """The peer is gone, in both directions and good order."""

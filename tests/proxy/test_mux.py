@@ -34,10 +34,10 @@ class SendTests(SynchronousTestCase):
     """Payload on its way out, without windows."""
 
     def test_fast_path(self) -> None:
-        """While the link takes data and nobody waits, a payload goes straight to the output, and is not copied."""
+        """While the link takes data and nobody waits, a payload goes to the output; a large one is not copied."""
         mux = make_mux()
         stream = opened(mux)
-        payload = b"payload" * 100
+        payload = b"payload" * 1000
         self.assertTrue(mux.send(stream, payload))
         self.assertIs(mux.output[1], payload)
         self.assertEqual(b"".join(mux.output), encode_data(stream.id, payload))

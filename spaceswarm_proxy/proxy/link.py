@@ -88,6 +88,8 @@ class Link(Protocol):
         self._gathers = False
         self._visit_due: Any = None
         self._held = 0
+        # Are the streams with news about to be visited anyway?
+        self._receiving = False
 
     # Twisted's side.
 
@@ -105,10 +107,12 @@ class Link(Protocol):
             return
         self._heard = True
         mux = self.mux
+        self._receiving = True
         for event in mux.receive(data):
             self._handle(event)
         if mux.touched:
             self._visit()
+        self._receiving = False
         if mux.queued or mux.stopped:
             self._pump()
         if mux.output:
@@ -220,7 +224,7 @@ class Link(Protocol):
                 self.transport.write(output[0] if len(output) == 1 else b"".join(output))
             if mux.writable and (mux.queued or mux.stopped):
                 self._pump()
-        if mux.touched:
+        if mux.touched and not self._receiving:
             self.visit_soon()
 
     def send(self, event: Event) -> None:

@@ -170,18 +170,22 @@ class HonestClient(Protocol):
 
     def __init__(self, soak: Soak) -> None:
         self.soak = soak
+        self.next: Any = None
 
     def connectionMade(self) -> None:
-        self.transport.write(b".")  # type: ignore[union-attr]
+        self._say()
 
     def dataReceived(self, data: bytes) -> None:
         self.soak.echoes += 1
-        self.soak.reactor.callLater(0.01, self._again)
+        self.next = self.soak.reactor.callLater(0.01, self._say)
 
-    def _again(self) -> None:
+    def _say(self) -> None:
+        self.next = None
         self.transport.write(b".")  # type: ignore[union-attr]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.next is not None:
+            self.next.cancel()
         self.soak.honest_lost += not self.soak.closing
 
 

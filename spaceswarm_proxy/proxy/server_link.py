@@ -113,7 +113,7 @@ class ServerLink(Link):
             return
         if self.server.draining and Feature.REPLIES in self.features and not (self.upstreams.count or self.mux.streams):
             self._refuse(DrainingError())
-        elif self.memberships or self.upstreams.count:
+        elif self.memberships or self.upstreams.count or self.port.wanted:
             self._since = now
         elif now - self._since >= self.limits.idle_timeout:
             self._refuse(LinkTimeoutError(f"no topic and no stream for {self.limits.idle_timeout:g} s"))

@@ -49,7 +49,7 @@ class Limits:
         " (where not).",
     )
     ready_timeout: float = limit(15.0, "Seconds until READY must have come.")
-    idle_timeout: float = limit(600.0, "Seconds that a client may be there without a topic or a stream, and not listening.")
+    idle_timeout: float = limit(600.0, "Seconds that a client may be there with no topic, no stream and no listener.")
     connect_timeout: float = limit(30.0, "Seconds for a dial.")
     stall_timeout: float = limit(30.0, "Seconds that a stuck stream may hold up its link before it is reset.")
     ping_interval: float = limit(30.0, "Seconds of silence after which a PING is sent.")

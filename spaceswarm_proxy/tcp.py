@@ -46,9 +46,6 @@ class Accelerated(tcp.Connection):
     _read_size = SMALL
     #: Is no write to be sent together with others of its turn?
     every_write_alone = False
-    #: Is the protocol just being told that the remote's data has ended, and did it close the connection in answer?
-    _end_is_read = False
-    _close_after = False
 
     def doRead(self) -> Any:
         size = self._read_size
@@ -100,24 +97,16 @@ class Accelerated(tcp.Connection):
             pieces = self._gather(pieces)
         tcp.Connection.writeSequence(self, pieces)
 
-    def loseConnection(self, _connDone: Failure = _DONE) -> None:
-        if not (self.connected and self.producer is None and self._may_send_now()) or self._writeDisconnecting:
-            tcp.Connection.loseConnection(self)
-            return
-        # Nothing is left to be written: there is no need to wait until the socket is writable.
-        self.disconnecting = 1
-        self.stopReading()
-        if self._end_is_read:
-            self._close_after = True
-        else:
-            self.reactor.callLater(0, self.connectionLost, _connDone)  # type: ignore[attr-defined]
-
-    def readConnectionLost(self, reason: Failure) -> None:
-        self._end_is_read = True
-        tcp.Connection.readConnectionLost(self, reason)
-        self._end_is_read = False
-        if self._close_after and not self.disconnected:
+    def close_now(self) -> None:
+        """
+        The same as ``loseConnection``; but if nothing is left to be written, there and then: the protocol is told from
+        inside this call.
+        """
+        if self.connected and self.producer is None and not self._writeDisconnecting and self._may_send_now():
+            self.disconnecting = 1
             self.connectionLost(_DONE)
+        else:
+            self.loseConnection()
 
     def _gather(self, pieces: Sequence[bytes]) -> list[bytes]:
         """Send what the kernel takes.  :returns: the rest."""

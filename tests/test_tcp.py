@@ -246,6 +246,30 @@ class WriteTests(PairTestCase):
         self.assertEqual(server.data, b"")
 
 
+class CloseTests(PairTestCase):
+    """``close_now``."""
+
+    async def test_nothing_waits(self) -> None:
+        """When everything is written, the protocol is told before the call returns, and the other end in good order."""
+        server, client = await self.pair()
+        client.transport.write(b"all")
+        client.transport.close_now()
+        self.assertIs(self.successResultOf(client.lost), ConnectionDone)
+        await server.ended
+        self.assertEqual(server.data, b"all")
+
+    async def test_something_waits(self) -> None:
+        """What is queued goes out first."""
+        server, client = await self.pair()
+        server.transport.pauseProducing()
+        client.transport.write(bytes(MUCH))
+        client.transport.close_now()
+        self.assertNoResult(client.lost)
+        server.transport.resumeProducing()
+        await server.ended
+        self.assertEqual(sum(map(len, server.pieces)), MUCH)
+
+
 class ReadTests(PairTestCase):
     """Bytes in."""
 

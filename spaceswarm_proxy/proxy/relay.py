@@ -163,9 +163,13 @@ class Relay(Protocol):
 
     def finish(self) -> None:
         """Let the peer have what is written, then close; not for ever."""
-        self.link.server.linger(self)
-        self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        if self._lost:
+            return
+        transport = self.transport
+        transport.unregisterProducer()
+        getattr(transport, "close_now", transport.loseConnection)()
+        if not self._lost:
+            self.link.server.linger(self)
 
     def _abort(self) -> None:
         if not self._lost:

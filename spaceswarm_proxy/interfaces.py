@@ -247,8 +247,9 @@ class INetwork(Interface):
         :param peer: a :class:`Peer`, from a lookup or made from a public key.
         :param factory: its ``buildProtocol`` is called with a :class:`PeerAddress`, when the stream is open.
         :returns: a Deferred of the protocol, connected.  It fails with a
-            :class:`~spaceswarm_proxy.errors.ConnectError`, a ``LimitError``, a ``LinkError`` or ``ClosedError``;
-            ``buildProtocol`` is called only on success.
+            :class:`~spaceswarm_proxy.errors.ConnectError`, a ``LimitError``, a ``LinkError``, ``ClosedError``, or with
+            what the peer's listener raised (``DuplicateConnectionError``...).  ``buildProtocol`` is called only on
+            success.
         """
 
     def listen(factory: IProtocolFactory) -> Deferred[IListeningPort]:

@@ -131,3 +131,15 @@ class CommandTests(SynchronousTestCase):
         self.assertTrue(lines)
         for words in lines:
             self.assertEqual(words[1], make_parser().parse_args(words[1:]).command.name)
+
+
+class LinkTests(SynchronousTestCase):
+    """Where the pages point to."""
+
+    skip = ABSENT
+
+    def test_links(self) -> None:
+        """Every link to a file of ours, in the README and in docs, leads to one."""
+        for page in (README, *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"):
+            for target in re.findall(r"\]\(([^):#]+)\)", page.read_text(encoding="utf-8")):
+                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")

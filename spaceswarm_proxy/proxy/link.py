@@ -193,7 +193,7 @@ class Link(Protocol):
         self.flush()
 
     def _tell(self, stream: MuxStream) -> None:
-        owner: Any = stream.owner
+        owner: StreamOwner | None = stream.owner  # type: ignore[assignment]
         if owner is None:
             self.mux.discard(stream)
             return
@@ -206,7 +206,7 @@ class Link(Protocol):
 
     def _pump(self) -> None:
         for stream in self.mux.pump():
-            owner: Any = stream.owner
+            owner: StreamOwner | None = stream.owner  # type: ignore[assignment]
             if owner is not None:
                 owner.resume_source()
 

@@ -55,6 +55,12 @@ class EventError(ProtocolError):
     code = "event-error"
 
 
+class MessageError(ProtocolError):
+    """A datagram, or something in one, is not what its kind prescribes."""
+
+    code = "message-error"
+
+
 # What somebody may not have.
 
 
@@ -71,6 +77,12 @@ class LimitError(SpaceswarmError):
         super().__init__(f"the limit {name} is reached" + ("" if limit is None else f" ({limit:.15g})"))
         self.name = name
         self.limit = limit
+
+
+class ValueTooLargeError(LimitError):
+    """A record is larger than nodes can be expected to keep, or a datagram to carry."""
+
+    code = "value-too-large"
 
 
 class AuthenticationError(SpaceswarmError):
@@ -200,8 +212,62 @@ class DrainingError(LinkError):
     code = "draining"
 
 
+# The DHT.
+
+
+class DHTError(SpaceswarmError):
+    """Something in the distributed hash table did not work."""
+
+    code = "dht-error"
+
+
+class RequestTimeoutError(DHTError):
+    """The node did not answer."""
+
+    code = "request-timeout"
+
+
+class RequestRefusedError(DHTError):
+    """The node answered with an error."""
+
+    code = "request-refused"
+
+
+class NetworkUnreachableError(DHTError):
+    """No node of the network answers, not even those to begin with."""
+
+    code = "network-unreachable"
+
+
+class NotStoredError(DHTError):
+    """No node has taken the record."""
+
+    code = "not-stored"
+
+
+class SequenceReusedError(NotStoredError):
+    """Another value was stored under this sequence number before."""
+
+    code = "sequence-reused"
+
+
+class SequenceTooLowError(NotStoredError):
+    """A value with a higher sequence number is stored."""
+
+    code = "sequence-too-low"
+
+
+class SuspendedError(DHTError):
+    """The node is suspended."""
+
+    code = "suspended"
+
+
+# The end.
+
+
 class ClosedError(SpaceswarmError):
-    """The network or swarm was closed by its owner."""
+    """The network, node or swarm was closed by its owner."""
 
     code = "closed"
 

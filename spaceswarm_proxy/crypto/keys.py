@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nacl.bindings import crypto_sign_keypair, crypto_sign_seed_keypair
+from nacl.bindings import crypto_sign, crypto_sign_keypair, crypto_sign_open, crypto_sign_seed_keypair
+from nacl.exceptions import BadSignatureError
 
 SEED_LENGTH = 32
+PUBLIC_KEY_LENGTH = 32
 SECRET_KEY_LENGTH = 64
+SIGNATURE_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +45,22 @@ class KeyPair:
     def seed(self) -> bytes:
         """The 32 bytes that the pair was made from."""
         return self.secret_key[:SEED_LENGTH]
+
+    def sign(self, message: bytes) -> bytes:
+        """:returns: a detached signature, 64 bytes."""
+        return crypto_sign(message, self.secret_key)[:SIGNATURE_LENGTH]
+
+
+def verify(signature: bytes, message: bytes, public_key: bytes) -> bool:
+    """
+    :param signature: detached, 64 bytes.
+    :param public_key: 32 bytes.
+    :returns: whether the key's owner has signed the message.
+    """
+    if len(signature) != SIGNATURE_LENGTH or len(public_key) != PUBLIC_KEY_LENGTH:
+        return False
+    try:
+        crypto_sign_open(signature + message, public_key)
+    except BadSignatureError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from spaceswarm_proxy.dht.health import Health
 from spaceswarm_proxy.dht.message import Response
-from spaceswarm_proxy.dht.table import Entry, K
+from spaceswarm_proxy.dht.table import NEVER, Entry, K
 from spaceswarm_proxy.errors import RequestTimeoutError, SpaceswarmError
 
 if TYPE_CHECKING:

@@ -6,6 +6,8 @@ Keys as people write them: 64 hex digits, or 52 characters of z-base-32, with or
 
 from __future__ import annotations
 
+from binascii import unhexlify
+
 _LENGTH = 32
 _ALPHABET = "ybndrfg8ejkmcpqxot1uwisza345h769"
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
@@ -35,10 +37,10 @@ def decode_key(text: str) -> bytes:
     digits = text.strip().removeprefix(_SCHEME)
     if len(digits) == 2 * _LENGTH:
         try:
-            return bytes.fromhex(digits)
+            return unhexlify(digits)
         except ValueError:
             raise ValueError(f"{text!r} is not a key: not hex digits") from None
-    if len(digits) != _DIGITS or not all(digit in _VALUES for digit in digits.lower()):
+    if len(digits) != _DIGITS or not digits.isascii() or not all(digit in _VALUES for digit in digits.lower()):
         raise ValueError(f"{text!r} is not a key: neither {2 * _LENGTH} hex digits nor {_DIGITS} of z-base-32")
     number = 0
     for digit in digits.lower():

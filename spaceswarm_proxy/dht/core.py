@@ -53,8 +53,8 @@ class NodeOptions:
     ephemeral: bool | None = None
     #: Does it believe to be behind a firewall until it has found out otherwise?
     firewalled: bool = True
-    #: Its address, for a bootstrap node, which nobody tells it: six bytes.
-    public_address: bytes | None = None
+    #: The host of its address, for a bootstrap node, which nobody tells it: four bytes.
+    public_host: bytes | None = None
     #: Bootstrap nodes that it was given, whether their addresses are known yet or not.
     bootstrap_count: int = 0
     adaptive_timeouts: bool = False
@@ -92,8 +92,6 @@ class NodeCore:
         self.tokens = Tokens(chance.randbytes(32), chance.randbytes(32), now)
         self.store: Store | None = None
         self.nat = NatSampler()
-        if options.public_address is not None:
-            self.nat.add(options.public_address)
         self.requests = Requests(chance, self._sender, self._transmit, now, options.adaptive_timeouts)
         self.responder = Responder(self, options.profile, RequestRates(options.max_requests_of_host))
         self.upkeep = Upkeep(self, now)
@@ -108,7 +106,9 @@ class NodeCore:
         self.bootstrap: tuple[bytes, ...] = ()
         #: When anybody was heard last.
         self.last_heard = NEVER
-        #: Datagrams that were none of ours, or damaged.
+        #: Takes datagrams that are not the DHT's: probes of up to one byte, and other protocols on the same sockets.
+        self.foreign: Callable[[bytes, bytes, int, float], None] | None = None
+        #: Datagrams that were nobody's, or damaged.
         self.ignored = 0
         self.answered = 0
         self.queries: set[Query] = set()
@@ -184,12 +184,15 @@ class NodeCore:
         :returns: what to send back to the source over the same socket, if anything; whatever else there is to send goes
             to ``transmit``.
         """
-        if len(data) < 2 or self.suspended or source[HOST_LENGTH:] == b"\x00\x00":
+        if self.suspended or source[HOST_LENGTH:] == b"\x00\x00":
             return None
-        if data[0] == REQUEST_BYTE:
+        kind = data[0] if len(data) > 1 else None
+        if kind == REQUEST_BYTE:
             return self.responder.answer(data, source, socket, now)
-        if data[0] == RESPONSE_BYTE:
+        if kind == RESPONSE_BYTE:
             self._receive_response(data, source, socket, now)
+        elif self.foreign is not None:
+            self.foreign(data, source, socket, now)
         else:
             self.ignored += 1
         return None
@@ -402,15 +405,22 @@ class NodeCore:
 
     def start(self, now: float, nodes: Iterable[bytes] = ()) -> None:
         """
-        Join the network.
+        Join the network; the sockets are bound, and :attr:`server_port` is set.
 
         :param nodes: addresses known from before, the most recently heard first.
         """
+        if self.options.public_host is not None:
+            self.nat.add(self.options.public_host + self.server_port.to_bytes(2, "little"))
         for address in reversed(list(nodes)):
             contact = contact_at(address)
             if contact.id != self.table.own_id and not is_shunned(address):
                 self.table.add(Entry(contact, now))
         self.joining.begin(now)
+
+    def moved(self, now: float) -> None:
+        """The machine is in another network: see who can be reached from here."""
+        if self.joining.done and not self.suspended:
+            self.upkeep.refresh(now)
 
     def suspend(self, now: float) -> None:
         """Go quiet: what is under way fails, nothing is answered."""

@@ -45,7 +45,7 @@ class TopicRecords:
         self._answers: dict[bytes, tuple[bytes, float]] = {}
 
     def __len__(self) -> int:
-        """How many records there are; one that is in both generations counts twice."""
+        """How many records there are."""
         return self._size + sum(map(len, self._old.values()))
 
     def holds(self, topic: bytes, public_key: bytes) -> bool:
@@ -66,7 +66,8 @@ class TopicRecords:
         _take(self._old, topic, record.public_key)
         self._answers.pop(topic, None)
         if self._size >= self._limit:
-            self._rotate(now)
+            self._rotate()
+            self._due = now + self._turn
 
     def remove(self, topic: bytes, public_key: bytes) -> None:
         """Forget a record, if it is there."""
@@ -108,14 +109,14 @@ class TopicRecords:
     def advance(self, now: float) -> None:
         """Let time pass."""
         if now >= self._due:
-            if now >= self._due + self._turn:
-                self._rotate(now)
-            self._rotate(now)
+            missed = int((now - self._due) // self._turn) + 1
+            for _ in range(min(missed, 2)):
+                self._rotate()
+            self._due += missed * self._turn
 
-    def _rotate(self, now: float) -> None:
+    def _rotate(self) -> None:
         self._old, self._current, self._size = self._current, {}, 0
         self._answers.clear()
-        self._due = now + self._turn
 
 
 def _take(generation: dict[bytes, _Topic], topic: bytes, public_key: bytes) -> int:

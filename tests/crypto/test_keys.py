@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keys import SIGNATURE_LENGTH, KeyPair, verify
+from tests.dht.vectors import vectors
 
 VECTORS = json.loads((Path(__file__).parent.parent / "vectors" / "keys.json").read_text())
 
@@ -21,6 +24,10 @@ class KeyPairTests(SynchronousTestCase):
             pair = KeyPair.from_seed(bytes.fromhex(vector["seed"]))
             self.assertEqual(pair.public_key.hex(), vector["publicKey"])
             self.assertEqual(pair.secret_key.hex(), vector["secretKey"])
+        for row in vectors("key_pairs"):
+            pair = KeyPair.from_seed(bytes.fromhex(row["seed"]))
+            self.assertEqual((pair.public_key.hex(), pair.secret_key.hex()), (row["public_key"], row["secret_key"]))
+            self.assertEqual(hash32(pair.public_key).hex(), row["peer_target"])
 
     def test_seed(self) -> None:
         """A pair knows its seed, from which it can be made again."""
@@ -43,3 +50,43 @@ class KeyPairTests(SynchronousTestCase):
         pair = KeyPair.from_seed(b"\x07" * 32)
         self.assertNotIn(repr(pair.seed)[2:-1], repr(pair))
         self.assertNotIn("secret", repr(pair))
+
+
+class SignatureTests(SynchronousTestCase):
+    """What somebody has signed."""
+
+    PAIR = KeyPair.from_seed(b"\x01" * 32)
+
+    def test_vectors(self) -> None:
+        """We sign as the JavaScript packages do, and believe what they have signed."""
+        for row in [*vectors("announces"), *vectors("mutable")]:
+            pair = KeyPair.from_seed(bytes.fromhex(row["seed"]))
+            message, signature = bytes.fromhex(row["signable"]), bytes.fromhex(row["signature"])
+            self.assertEqual(pair.sign(message), signature)
+            self.assertTrue(verify(signature, message, pair.public_key))
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.binary(max_size=100), st.integers(0, 2**16), st.integers(0, 7), st.integers(0, 2))
+    def test_a_bit_changed(self, message: bytes, place: int, bit: int, part: int) -> None:
+        """A signature holds for its message and its key, and for nothing that differs in a bit."""
+        parts = [self.PAIR.sign(message), message, self.PAIR.public_key]
+        self.assertEqual(len(parts[0]), SIGNATURE_LENGTH)
+        self.assertTrue(verify(*parts))
+        changed = bytearray(parts[part] or b"\x00")
+        changed[place % len(changed)] ^= 1 << bit
+        parts[part] = bytes(changed)
+        self.assertFalse(verify(*parts))
+
+    def test_other_lengths(self) -> None:
+        """A signature or a key of another length is wrong, not an exception."""
+        message = b"message"
+        signature, key = self.PAIR.sign(message), self.PAIR.public_key
+        for wrong in (b"", signature[:-1], signature + b"\x00", signature + message):
+            self.assertFalse(verify(wrong, message, key))
+        for wrong in (b"", key[:-1], key + b"\x00"):
+            self.assertFalse(verify(signature, message, wrong))
+
+    def test_key_of_nobody(self) -> None:
+        """A key of small order, for which a signature would fit any message, is nobody's."""
+        nobody = b"\x01" + bytes(31)
+        self.assertFalse(verify(nobody + bytes(32), b"message", nobody))

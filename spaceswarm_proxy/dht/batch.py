@@ -1,0 +1,145 @@
+"""
+Many datagrams with one system call each way: ``recvmmsg`` and ``sendmmsg``, where the system has them.
+
+One set of buffers serves the whole process: between two turns of the reactor nothing stays in it.  The buffers are
+written and read as words of 64 bits, which costs half as much as the fields of ``ctypes`` structures.
+
+Words of a ``struct mmsghdr``::
+
+    name  name length  vectors  vector count  control  control length  flags  length
+
+and of a ``struct iovec``: ``base  length``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+
+#: Datagrams of one batch.
+SLOTS = 64
+#: Bytes of a datagram that a slot holds.  A longer one is dropped here; its sender will repeat it, and then it mostly
+#: comes alone, outside of a batch.
+SLOT_LENGTH = 2048
+#: Source addresses whose six bytes are remembered.
+_CACHED = 16384
+_NAME_LENGTH = 16  # struct sockaddr_in: family, port, host, padding
+_HEADER_WORDS = 8
+_NAME, _LENGTH_OF_NAME, _VECTORS, _VECTOR_COUNT, _FLAGS, _LENGTH = 0, 1, 2, 3, 6, 7
+_VECTOR_WORDS = 2
+_TRUNCATED = 0x20  # MSG_TRUNC
+_DONT_WAIT = 0x40  # MSG_DONTWAIT
+
+#: Answers a datagram: the bytes, and where they came from, six bytes.
+Answer = Callable[[bytes, bytes], bytes | None]
+
+
+class _Slots:
+    """Room for a batch in one direction, and what the system needs to know of it."""
+
+    def __init__(self, names: int) -> None:
+        """:param names: where the addresses of the batch stand."""
+        self._arena = bytearray(SLOTS * SLOT_LENGTH)
+        self._headers = bytearray(SLOTS * _HEADER_WORDS * 8)
+        self._vectors = bytearray(SLOTS * _VECTOR_WORDS * 8)
+        self.arena = memoryview(self._arena)
+        self.words = memoryview(self._headers).cast("Q")
+        self.vectors = memoryview(self._vectors).cast("Q")
+        self.base = _where(self._headers)
+        arena, vectors = _where(self._arena), _where(self._vectors)
+        for slot in range(SLOTS):
+            self.vectors[slot * _VECTOR_WORDS] = arena + slot * SLOT_LENGTH
+            self.vectors[slot * _VECTOR_WORDS + 1] = SLOT_LENGTH
+            header = slot * _HEADER_WORDS
+            self.words[header + _NAME] = names + slot * _NAME_LENGTH
+            self.words[header + _LENGTH_OF_NAME] = _NAME_LENGTH
+            self.words[header + _VECTORS] = vectors + slot * _VECTOR_WORDS * 8
+            self.words[header + _VECTOR_COUNT] = 1
+
+
+def _where(buffer: bytearray) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+
+
+class Batch:
+    """Buffers for a batch of datagrams, and for the answers to them."""
+
+    def __init__(self, receive: Callable[..., int], send: Callable[..., int]) -> None:
+        """:param receive, send: the two functions of the C library."""
+        self._receive, self._send = receive, send
+        self._names_buffer = bytearray(SLOTS * _NAME_LENGTH)
+        self._names = memoryview(self._names_buffer)
+        self._names_base = _where(self._names_buffer)
+        self._incoming = _Slots(self._names_base)
+        self._outgoing = _Slots(self._names_base)
+        self._sources: dict[bytes, bytes] = {}
+
+    def run(self, descriptor: int, answer: Answer) -> tuple[int, int]:
+        """
+        Receive what there is, up to :data:`SLOTS` datagrams, and send what they are answered with.
+
+        :returns: how many were received, and how many answers the system did not take.
+        :raises OSError: nothing can be received from this socket.
+        """
+        incoming = self._incoming
+        count = self._receive(descriptor, ctypes.c_void_p(incoming.base), SLOTS, _DONT_WAIT, None)
+        if count < 0:
+            return _nothing(ctypes.get_errno()), 0
+        end = count * _HEADER_WORDS
+        flags = incoming.words[_FLAGS:end:_HEADER_WORDS].tolist()
+        lengths = incoming.words[_LENGTH:end:_HEADER_WORDS].tolist()
+        arena, names, sources = incoming.arena, self._names, self._sources
+        owed = 0
+        for slot in range(count):
+            if flags[slot] & _TRUNCATED:
+                continue
+            start, name = slot * SLOT_LENGTH, slot * _NAME_LENGTH
+            raw = names[name + 2 : name + 8].tobytes()
+            source = sources.get(raw) or self._source(raw)
+            reply = answer(arena[start : start + lengths[slot]].tobytes(), source)
+            if reply is not None:
+                self._put(owed, slot, reply)
+                owed += 1
+        return count, owed - self._flush(descriptor, owed)
+
+    def _source(self, raw: bytes) -> bytes:
+        """:param raw: port and host as the kernel has them: the port's high byte is first, in the DHT its low one."""
+        if len(self._sources) >= _CACHED:
+            self._sources.clear()
+        source = self._sources[raw] = raw[2:] + raw[1::-1]
+        return source
+
+    def _put(self, place: int, slot: int, reply: bytes) -> None:
+        outgoing = self._outgoing
+        start = place * SLOT_LENGTH
+        outgoing.arena[start : start + len(reply)] = reply
+        outgoing.vectors[place * _VECTOR_WORDS + 1] = len(reply)
+        outgoing.words[place * _HEADER_WORDS + _NAME] = self._names_base + slot * _NAME_LENGTH
+
+    def _flush(self, descriptor: int, owed: int) -> int:
+        """:returns: how many were sent; what was not is UDP, and gone."""
+        if not owed:
+            return 0
+        return max(self._send(descriptor, ctypes.c_void_p(self._outgoing.base), owed, _DONT_WAIT), 0)
+
+
+def _nothing(code: int) -> int:
+    if code in (errno.EAGAIN, errno.EINTR, errno.ECONNREFUSED):
+        return 0
+    raise OSError(code, os.strerror(code))
+
+
+@cache
+def shared_batch() -> Batch | None:
+    """:returns: the process's, made when it is first needed; ``None`` where the system has no such calls."""
+    if not sys.platform.startswith("linux") or ctypes.sizeof(ctypes.c_void_p) != 8 or sys.byteorder != "little":
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+    try:
+        return Batch(library.recvmmsg, library.sendmmsg)
+    except AttributeError:
+        return None

@@ -1,0 +1,109 @@
+"""The two sockets of a node: where it can be reached, and where it asks from while nobody can reach it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+
+from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
+from spaceswarm_proxy.dht.udp import Receive, UDPPort
+
+#: Where a node listens unless told otherwise, and how many ports from there on it tries before it takes any.
+DEFAULT_PORT = 49737
+_TRIED = 5
+
+
+class NodePorts:
+    """Binds them, finds them by number, and closes them; they may be bound again afterwards."""
+
+    def __init__(self, reactor: Any, host: str, receive: Receive, turn_ended: Callable[[], None]) -> None:
+        """:param host: the IPv4 address to bind to; ``0.0.0.0`` for all of this machine's."""
+        self.host = host
+        self._reactor = reactor
+        self._receive = receive
+        self._turn_ended = turn_ended
+        self._ports: dict[int, UDPPort] = {}
+        self._unsent = 0
+
+    @property
+    def unsent(self) -> int:
+        """Datagrams that the system did not take."""
+        return self._unsent + sum(port.unsent for port in self._ports.values())
+
+    @property
+    def server_port(self) -> int:
+        """The port that the server socket is bound to; 0 while it is not."""
+        port = self._ports.get(SERVER_SOCKET)
+        return 0 if port is None else port.port
+
+    def bind(self, server_ports: Iterable[int], client_port: int = 0) -> None:
+        """
+        Bind both.
+
+        :param server_ports: the first one that is free is taken.
+        :raises CannotListenError: none of them is.
+        """
+        self._ports[SERVER_SOCKET] = self._listen(SERVER_SOCKET, server_ports)
+        try:
+            self._ports[CLIENT_SOCKET] = self._listen(CLIENT_SOCKET, (client_port, 0) if client_port else (0,))
+        except CannotListenError:
+            self.close()
+            raise
+
+    def _listen(self, number: int, ports: Iterable[int]) -> UDPPort:
+        problem: CannotListenError | None = None
+        for port in ports:
+            bound = UDPPort(self._reactor, number, self._receive, self._turn_ended)
+            try:
+                bound.listen(self.host, port)
+                return bound
+            except CannotListenError as error:
+                problem = error
+        assert problem is not None
+        raise problem
+
+    def transmit(self, number: int, address: bytes, data: bytes, ttl: int = 0) -> None:
+        """Send a datagram from one of them; from one that is closed by now it is lost."""
+        port = self._ports.get(number)
+        if port is not None:
+            port.send(data, address, ttl)
+
+    def close(self) -> tuple[int, int]:
+        """:returns: the ports of server and client socket, to be bound again perhaps; 0 for what was not bound."""
+        self._unsent = self.unsent
+        ports, self._ports = self._ports, {}
+        were = {number: port.port for number, port in ports.items()}
+        for port in ports.values():
+            port.close()
+        return were.get(SERVER_SOCKET, 0), were.get(CLIENT_SOCKET, 0)
+
+
+def candidates(port: int | None, any_port: bool) -> tuple[int, ...]:
+    """
+    Which ports the server socket may have, best first.
+
+    :param port: the wish: ``None`` for the usual one, 0 for any.
+    :param any_port: may it be another one if that is taken?
+    """
+    if port == 0:
+        return (0,)
+    first = DEFAULT_PORT if port is None else port
+    if not any_port:
+        return (first,)
+    return (*range(first, min(first + _TRIED, 0x10000)), 0)
+
+
+def local_host() -> str | None:
+    """
+    :returns: our address on the way to the internet, as the system's routes say; ``None`` without such a way.  Nothing
+        is sent.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # For documentation (RFC 5737): it belongs to nobody.
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])

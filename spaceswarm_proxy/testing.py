@@ -1,0 +1,102 @@
+"""
+What the users of this package need for their own tests.
+
+::
+
+    async def test_it(self):
+        net = TestNet(reactor, 10)
+        self.addCleanup(net.close)
+        await net.ready()
+        node = net.node()       # or anything else that begins at net.bootstrap
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy.crypto.profile import Profile
+from spaceswarm_proxy.dht.node import DHTNode
+from spaceswarm_proxy.interfaces import HostPort
+
+_LOOPBACK = "127.0.0.1"
+
+
+class TestNet:
+    """A network of its own on this machine's loopback interface: persistent nodes in one process, for tests."""
+
+    # Neither trial nor pytest shall take it for a test case.
+    __test__ = False
+
+    def __init__(self, reactor: Any = None, nodes: int = 10, *, profile: Profile | str = "spaceswarm") -> None:
+        """
+        Bind the first node, and begin to start the others.
+
+        :param nodes: how many, at least 1.
+        """
+        if nodes < 1:
+            raise ValueError("a network has at least one node")
+        self.profile = profile
+        #: The persistent nodes; the first is where others begin.
+        self.nodes: list[DHTNode] = []
+        self._reactor = or_global(reactor)
+        self._others: list[DHTNode] = []
+        self._closed = False
+        first = DHTNode.bootstrapper(self._reactor, _LOOPBACK, 0, host=_LOOPBACK, profile=profile)
+        self.nodes.append(first)
+        self._starting = Deferred.fromCoroutine(self._start(nodes - 1))
+
+    @property
+    def bootstrap(self) -> list[HostPort]:
+        """Where a node of this network begins."""
+        return [self.nodes[0].address]
+
+    def ready(self) -> Deferred[None]:
+        """:returns: a Deferred, one for each caller, that fires when all nodes are there and know each other."""
+        waiting: Deferred[None] = Deferred()
+        self._starting.addBoth(_tell, waiting)
+        return waiting
+
+    async def _start(self, count: int) -> None:
+        await self.nodes[0].ready()
+        # One after the other, so that each finds those before it; the first rounds trip in a moment.
+        for _ in range(count):
+            if self._closed:
+                return
+            node = DHTNode(
+                self._reactor,
+                profile=self.profile,
+                bootstrap=self.bootstrap,
+                host=_LOOPBACK,
+                port=0,
+                ephemeral=False,
+                firewalled=False,
+            )
+            self.nodes.append(node)
+            await node.ready()
+
+    def node(self, **options: Any) -> DHTNode:
+        """
+        One more node, ephemeral unless told otherwise, that is closed with the network.
+
+        :param options: as for :class:`~spaceswarm_proxy.dht.node.DHTNode`.
+        """
+        settings = {
+            "profile": self.profile, "bootstrap": self.bootstrap, "host": _LOOPBACK, "port": 0, "ephemeral": True
+        }  # fmt: skip
+        node = DHTNode(self._reactor, **{**settings, **options})
+        self._others.append(node)
+        return node
+
+    def close(self) -> Deferred[None]:
+        """:returns: a Deferred that fires when nothing of it is left; a second call likewise."""
+        self._closed = True
+        closing = gatherResults([node.close() for node in (*self._others, *self.nodes)])
+        return closing.addCallback(lambda _: None)
+
+
+def _tell(result: Any, waiting: Deferred[None]) -> Any:
+    waiting.callback(result)
+    return result

@@ -30,11 +30,14 @@ class TestNet:
     # Neither trial nor pytest shall take it for a test case.
     __test__ = False
 
-    def __init__(self, reactor: Any = None, nodes: int = 10, *, profile: Profile | str = "spaceswarm") -> None:
+    def __init__(
+        self, reactor: Any = None, nodes: int = 10, *, profile: Profile | str = "spaceswarm", **options: Any
+    ) -> None:
         """
         Bind the first node, and begin to start the others.
 
         :param nodes: how many, at least 1.
+        :param options: for each of them, as for :class:`~spaceswarm_proxy.dht.node.DHTNode`.
         """
         if nodes < 1:
             raise ValueError("a network has at least one node")
@@ -44,7 +47,8 @@ class TestNet:
         self._reactor = or_global(reactor)
         self._others: list[DHTNode] = []
         self._closed = False
-        first = DHTNode.bootstrapper(self._reactor, _LOOPBACK, 0, host=_LOOPBACK, profile=profile)
+        self._options = {"profile": profile, "host": _LOOPBACK, **options}
+        first = DHTNode.bootstrapper(self._reactor, _LOOPBACK, 0, **self._options)
         self.nodes.append(first)
         self._starting = Deferred.fromCoroutine(self._start(nodes - 1))
 
@@ -65,15 +69,8 @@ class TestNet:
         for _ in range(count):
             if self._closed:
                 return
-            node = DHTNode(
-                self._reactor,
-                profile=self.profile,
-                bootstrap=self.bootstrap,
-                host=_LOOPBACK,
-                port=0,
-                ephemeral=False,
-                firewalled=False,
-            )
+            settings = {"bootstrap": self.bootstrap, "port": 0, "ephemeral": False, "firewalled": False}
+            node = DHTNode(self._reactor, **{**settings, **self._options})
             self.nodes.append(node)
             await node.ready()
 

@@ -34,8 +34,10 @@ _VECTOR_WORDS = 2
 _TRUNCATED = 0x20  # MSG_TRUNC
 _DONT_WAIT = 0x40  # MSG_DONTWAIT
 
-#: Answers a datagram: the bytes, and where they came from, six bytes.
-Answer = Callable[[bytes, bytes], bytes | None]
+#: Takes a datagram, its source (six bytes), the socket's number and the time; returns what to send back.
+Receive = Callable[[bytes, bytes, int, float], bytes | None]
+#: Takes an answer that no slot holds, and where it goes.
+SendLarge = Callable[[bytes, bytes], None]
 
 
 class _Slots:
@@ -78,10 +80,13 @@ class Batch:
         self._outgoing = _Slots(self._names_base)
         self._sources: dict[bytes, bytes] = {}
 
-    def run(self, descriptor: int, answer: Answer) -> tuple[int, int]:
+    def run(
+        self, descriptor: int, receive: Receive, number: int, now: float, send_large: SendLarge
+    ) -> tuple[int, int]:
         """
         Receive what there is, up to :data:`SLOTS` datagrams, and send what they are answered with.
 
+        :param receive: told of each, with ``number`` and ``now``.
         :returns: how many were received, and how many answers the system did not take.
         :raises OSError: nothing can be received from this socket.
         """
@@ -100,10 +105,14 @@ class Batch:
             start, name = slot * SLOT_LENGTH, slot * _NAME_LENGTH
             raw = names[name + 2 : name + 8].tobytes()
             source = sources.get(raw) or self._source(raw)
-            reply = answer(arena[start : start + lengths[slot]].tobytes(), source)
-            if reply is not None:
-                self._put(owed, slot, reply)
-                owed += 1
+            reply = receive(arena[start : start + lengths[slot]].tobytes(), source, number, now)
+            if reply is None:
+                continue
+            if len(reply) > SLOT_LENGTH:
+                send_large(reply, source)
+                continue
+            self._put(owed, slot, reply)
+            owed += 1
         return count, owed - self._flush(descriptor, owed)
 
     def _source(self, raw: bytes) -> bytes:

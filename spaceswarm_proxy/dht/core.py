@@ -25,7 +25,7 @@ from typing import Any
 from spaceswarm_proxy.crypto.profile import SPACESWARM, Profile
 from spaceswarm_proxy.dht.chance import Chance
 from spaceswarm_proxy.dht.commands import DOWN_HINT, FIND_NODE, PING
-from spaceswarm_proxy.dht.contact import HOST_LENGTH, ID_LENGTH, contact_at, is_shunned
+from spaceswarm_proxy.dht.contact import HOST_LENGTH, ID_LENGTH, Contact, contact_at, is_shunned
 from spaceswarm_proxy.dht.joining import Joining
 from spaceswarm_proxy.dht.message import REQUEST_BYTE, RESPONSE_BYTE, Command, Response, parse_response
 from spaceswarm_proxy.dht.nat import NatSampler
@@ -113,8 +113,8 @@ class NodeCore:
         self.answered = 0
         self.queries: set[Query] = set()
         self.queries_begun = 0
-        # Our id, as it is told; both only when it may be told at all.
-        self._told_id: bytes | None = None
+        #: Our id, when it may be told: over the server socket alone, since it is the hash of that one's address.
+        self.told_id: bytes | None = None
         self._bootstrap_samples: set[bytes] = set()
 
     # Identity.
@@ -138,8 +138,8 @@ class NodeCore:
         return address
 
     def id_for(self, socket: int) -> bytes | None:
-        """:returns: our id, if it may be told over this socket: it is the hash of the other one's address."""
-        return self._told_id if socket == SERVER_SOCKET else None
+        """:returns: our id, if it may be told over this socket."""
+        return self.told_id if socket == SERVER_SOCKET else None
 
     @property
     def request_socket(self) -> int:
@@ -154,7 +154,7 @@ class NodeCore:
                 self.upkeep.refresh(now)
         if persistent:
             self.ephemeral = False
-            self._told_id = own_id
+            self.told_id = own_id
             if self.store is None:
                 self.store = Store(self.chance, now)
             self.report("persistent")
@@ -162,7 +162,7 @@ class NodeCore:
     def retire(self) -> None:
         """Who we are is uncertain: do not tell our id, and store nothing."""
         self.ephemeral = True
-        self._told_id = None
+        self.told_id = None
         self.store = None
         self.report("ephemeral")
 
@@ -234,20 +234,20 @@ class NodeCore:
             if id is None:
                 self._sample_bootstrap(source, to)
             return False
-        self._meet(Entry(contact, now), to, now)
+        self._meet(contact, to, now)
         return True
 
     def _sample(self, entry: Entry, to: bytes, now: float) -> None:
         entry.sampled = now
         self.sampled(to)
 
-    def _meet(self, entry: Entry, to: bytes, now: float) -> None:
-        if entry.contact.id == self.table.own_id:
-            return
-        if self.table.add(entry):
+    def _meet(self, contact: Contact, to: bytes, now: float) -> None:
+        if not self.table.has_room(contact):
+            self.upkeep.contest(contact, now)
+        elif contact.id != self.table.own_id:
+            entry = Entry(contact, now)
+            self.table.add(entry)
             self._sample(entry, to, now)
-        else:
-            self.upkeep.contest(entry, now)
 
     def _sample_bootstrap(self, source: bytes, to: bytes) -> None:
         """A few nodes that do not tell their id are believed all the same: the first ones may be such."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from twisted.internet.error import CannotListenError
 
+from spaceswarm_proxy.dht.batch import Receive
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
-from spaceswarm_proxy.dht.udp import Receive, UDPPort
+from spaceswarm_proxy.dht.udp import UDPPort
 
 #: Where a node listens unless told otherwise, and how many ports from there on it tries before it takes any.
 DEFAULT_PORT = 49737
@@ -19,11 +20,22 @@ _TRIED = 5
 class NodePorts:
     """Binds them, finds them by number, and closes them; they may be bound again afterwards."""
 
-    def __init__(self, reactor: Any, host: str, receive: Receive, turn_ended: Callable[[], None]) -> None:
-        """:param host: the IPv4 address to bind to; ``0.0.0.0`` for all of this machine's."""
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        receive: Receive,
+        clock: Callable[[], float],
+        turn_ended: Callable[[], None],
+    ) -> None:
+        """
+        :param host: the IPv4 address to bind to; ``0.0.0.0`` for all of this machine's.
+        :param receive, clock, turn_ended: for the sockets.
+        """
         self.host = host
         self._reactor = reactor
         self._receive = receive
+        self._clock = clock
         self._turn_ended = turn_ended
         self._ports: dict[int, UDPPort] = {}
         self._unsent = 0
@@ -56,7 +68,7 @@ class NodePorts:
     def _listen(self, number: int, ports: Iterable[int]) -> UDPPort:
         problem: CannotListenError | None = None
         for port in ports:
-            bound = UDPPort(self._reactor, number, self._receive, self._turn_ended)
+            bound = UDPPort(self._reactor, number, self._receive, self._clock, self._turn_ended)
             try:
                 bound.listen(self.host, port)
                 return bound

@@ -57,6 +57,7 @@ from spaceswarm_proxy.dht.message import (
     parse_request,
 )
 from spaceswarm_proxy.dht.rates import RequestRates
+from spaceswarm_proxy.dht.sockets import SERVER_SOCKET
 from spaceswarm_proxy.dht.store import Store
 from spaceswarm_proxy.dht.table import RoutingTable
 from spaceswarm_proxy.dht.tokens import Tokens
@@ -92,6 +93,9 @@ class Surroundings(Protocol):
     tokens: Tokens
     #: ``None`` while the node stores nothing for others.
     store: Store | None
+
+    #: Our id, when it may be told over the server socket.
+    told_id: bytes | None
 
     def id_for(self, socket: int) -> bytes | None:
         """:returns: our id, if it may be told over this socket."""
@@ -171,33 +175,42 @@ class Responder:
         offset = _PLAIN.get(flags)
         if offset is None or len(data) <= offset:
             return None
-        command = data[offset]
-        target = data[offset + 1 : offset + 1 + ID_LENGTH]
         node = self._node
+        command = data[offset]
+        target = b""
         if not flags & HAS_TARGET:
             if command != PING:
                 return None
-        elif len(target) < ID_LENGTH or command != (FIND_NODE if flags & INTERNAL else LOOKUP):
-            return None
-        elif node.store is None and not flags & INTERNAL:
-            return None
+        else:
+            target = data[offset + 1 : offset + 1 + ID_LENGTH]
+            if len(target) < ID_LENGTH or command != (FIND_NODE if flags & INTERNAL else LOOKUP):
+                return None
+            if node.store is None and not flags & INTERNAL:
+                return None
         if flags & HAS_ID:
             node.heard(source, data[HEAD_LENGTH:_WITH_ID], data[4:HEAD_LENGTH], socket, now)
-        id = node.id_for(socket)
-        head, tail = (0, b"") if id is None else (HAS_ID, id)
-        if flags & HAS_TARGET:
-            closer = node.table.encoded_closest(target)
-            if closer:
-                head |= HAS_CLOSER
-            if not flags & INTERNAL and node.store is not None:
-                head |= HAS_TOKEN
-                tail += node.tokens.issue(source, now)
-                value = node.store.lookup(target, now)
-                if value is not None:
-                    head |= HAS_VALUE
-                    closer += encode_buffer(value)
-            tail += closer
+        tail = node.told_id if socket == SERVER_SOCKET else None
+        head = HAS_ID
+        if tail is None:
+            head, tail = 0, b""
+        if target:
+            more, fields = self._nearest(target, source, now, not flags & INTERNAL)
+            head |= more
+            tail += fields
         return _HEADS[head] + data[2:4] + source + tail
+
+    def _nearest(self, target: bytes, source: bytes, now: float, records: bool) -> tuple[int, bytes]:
+        """:returns: flags and fields: the nodes near to the target, and who is under it if that is wanted too."""
+        node = self._node
+        closer = node.table.encoded_closest(target)
+        flags = HAS_CLOSER if closer else 0
+        if not records or node.store is None:
+            return flags, closer
+        value = node.store.lookup(target, now)
+        token = node.tokens.issue(source, now)
+        if value is None:
+            return flags | HAS_TOKEN, token + closer
+        return flags | HAS_TOKEN | HAS_VALUE, token + closer + encode_buffer(value)
 
     def answer_parsed(self, data: bytes, source: bytes, socket: int, now: float) -> bytes | None:
         """The same as :meth:`answer`, for every request, and without counting it."""

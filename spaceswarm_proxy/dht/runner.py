@@ -54,8 +54,6 @@ class CoreRunner:
         self._tell = tell
         self._latest_time = 0.0
         self._set_back = 0.0
-        # The time of the turn that is under way; 0 between turns.
-        self._turn_time = 0.0
         self._timer: Any = None
         self._timer_due = 0.0
         now = self.now()
@@ -63,8 +61,8 @@ class CoreRunner:
         self._look_at = now + LOOKING
         self._local_host = local_host()
         self._were_bound = (0, 0)
-        self.ports = NodePorts(reactor, host, self._receive, self._turn_ended)
-        self.core = NodeCore(options, SystemRandom(), self.ports.transmit, self._report, _wall_clock, now)
+        self.core = NodeCore(options, SystemRandom(), self._transmit, self._report, _wall_clock, now)
+        self.ports = NodePorts(reactor, host, self.core.receive, self.now, self.arm)
         self._resolver = BootstrapResolver(reactor, bootstrap, self._beginnings_found)
         self.ports.bind(server_ports)
         self.core.server_port = self.ports.server_port
@@ -136,15 +134,8 @@ class CoreRunner:
 
     # Datagrams and time.
 
-    def _receive(self, data: bytes, source: bytes, socket: int) -> bytes | None:
-        now = self._turn_time
-        if not now:
-            now = self._turn_time = self.now()
-        return self.core.receive(data, source, socket, now)
-
-    def _turn_ended(self) -> None:
-        self._turn_time = 0.0
-        self.arm()
+    def _transmit(self, socket: int, address: bytes, data: bytes, ttl: int = 0) -> None:
+        self.ports.transmit(socket, address, data, ttl)
 
     def arm(self) -> None:
         """See that the timer goes off when the core has something to do; too early does no harm."""

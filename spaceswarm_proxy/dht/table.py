@@ -80,6 +80,11 @@ class RoutingTable:
         """:returns: the nodes in the row of an id, by their ids; not to be changed."""
         return self._rows.get(self.row_of(target), [])
 
+    def has_room(self, contact: Contact) -> bool:
+        """:returns: whether the contact's row can take it."""
+        row = self._rows.get(self.row_of(contact.id))
+        return row is None or len(row) < K or contact.address in self.entries
+
     def add(self, entry: Entry) -> bool:
         """
         Put a node in, in place of one with the same id.
@@ -129,7 +134,8 @@ class RoutingTable:
 
     def encoded_closest(self, target: bytes) -> bytes:
         """:returns: :meth:`closest` as an encoded array of addresses; empty bytes where there is none."""
-        row = self.row_of(target)
+        difference = self._first_byte ^ target[0]
+        row = _LEADING_ZEROS[difference] if difference else self.row_of(target)
         encoded = self._encoded.get(row)
         if encoded is None:
             found = self.closest(target)

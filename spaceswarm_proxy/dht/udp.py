@@ -18,8 +18,8 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from spaceswarm_proxy.dht.batch import SLOT_LENGTH, SLOTS, shared_batch
-from spaceswarm_proxy.dht.contact import HOST_LENGTH, host_port
+from spaceswarm_proxy.dht.batch import SLOTS, Receive, shared_batch
+from spaceswarm_proxy.dht.contact import host_port
 
 log = txaio.make_logger()
 
@@ -33,19 +33,25 @@ _MAX_DATAGRAM = 65536
 #: Bytes that the kernel keeps for us while we are busy; it may give less.
 _KERNEL_BUFFER = 1 << 20
 
-#: Takes a datagram, its source (six bytes), and the socket's number; returns what to send back.
-Receive = Callable[[bytes, bytes, int], bytes | None]
 
 
 @implementer(IReadDescriptor)
 class UDPPort:
     """A bound socket."""
 
-    def __init__(self, reactor: Any, number: int, receive: Receive, turn_ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        number: int,
+        receive: Receive,
+        clock: Callable[[], float],
+        turn_ended: Callable[[], None],
+    ) -> None:
         """
         :param reactor: one that watches file descriptors (``IReactorFDSet``).
         :param number: what the socket is called in the node.
         :param receive: called for each datagram.
+        :param clock: tells the time; asked once a turn.
         :param turn_ended: called after the datagrams of a turn.
         """
         self.number = number
@@ -53,6 +59,7 @@ class UDPPort:
         self.unsent = 0
         self._reactor = reactor
         self._receive = receive
+        self._clock = clock
         self._turn_ended = turn_ended
         self._batched = False
         self._batch = shared_batch()
@@ -114,12 +121,13 @@ class UDPPort:
 
     def doRead(self) -> None:
         """A turn."""
-        count = self._read_batch() if self._batched else self._read_each()
+        now = self._clock()
+        count = self._read_batch(now) if self._batched else self._read_each(now)
         if self._batch is not None:
             self._batched = count >= (BATCH_TO if self._batched else BATCH_FROM)
         self._turn_ended()
 
-    def _read_each(self) -> int:
+    def _read_each(self, now: float) -> int:
         receive_from, receive, number = self._socket.recvfrom, self._receive, self.number
         for count in range(MAX_TURN):
             try:
@@ -130,30 +138,21 @@ class UDPPort:
                 if self._socket.fileno() < 0:
                     return count
                 continue
-            reply = receive(data, _packed(source), number)
+            reply = receive(data, _packed(source), number, now)
             if reply is not None:
                 self._send_to(reply, source)
         return MAX_TURN
 
-    def _read_batch(self) -> int:
+    def _read_batch(self, now: float) -> int:
         assert self._batch is not None
         try:
-            count, unsent = self._batch.run(self._socket.fileno(), self._answer_in_batch)
+            count, unsent = self._batch.run(self._socket.fileno(), self._receive, self.number, now, self.send)
         except OSError as problem:
             log.warn("{prefix}: no batches: {problem}", prefix=self.logPrefix(), problem=problem)
             self._batch = None
             return 0
         self.unsent += unsent
         return count
-
-    def _answer_in_batch(self, data: bytes, source: bytes) -> bytes | None:
-        if source[HOST_LENGTH:] == b"\x00\x00":
-            return None
-        reply = self._receive(data, source, self.number)
-        if reply is not None and len(reply) > SLOT_LENGTH:
-            self.send(reply, source)
-            return None
-        return reply
 
     def connectionLost(self, reason: Failure) -> None:
         """The reactor is about to go."""

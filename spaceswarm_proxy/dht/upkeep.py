@@ -11,6 +11,7 @@ from __future__ import annotations
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
+from spaceswarm_proxy.dht.contact import Contact
 from spaceswarm_proxy.dht.health import Health
 from spaceswarm_proxy.dht.message import Response
 from spaceswarm_proxy.dht.table import NEVER, Entry, K
@@ -81,11 +82,11 @@ class Upkeep:
             entry.hints += 1
             self._check(entry, now)
 
-    def contest(self, newcomer: Entry, now: float) -> None:
+    def contest(self, newcomer: Contact, now: float) -> None:
         """A row is full: the newcomer gets the place of whoever has been tried least recently, if that one is gone."""
         if not self._node.joining.done or self._contests >= MAX_CONTESTS or self._node.suspended:
             return
-        row = [entry for entry in self._node.table.row(newcomer.contact.id) if entry.pinged < self._tick_began]
+        row = [entry for entry in self._node.table.row(newcomer.id) if entry.pinged < self._tick_began]
         if not row:
             return
         oldest = min(row, key=_tried)
@@ -101,7 +102,7 @@ class Upkeep:
             if isinstance(answer, SpaceswarmError) and not isinstance(answer, RequestTimeoutError):
                 return
             self._node.table.remove(oldest.contact.address)
-            self._node.table.add(newcomer)
+            self._node.table.add(Entry(newcomer, now))
 
         oldest.pinged = now
         self._node.ping(oldest.contact.address, done, now)

@@ -15,6 +15,10 @@ import txaio
 if TYPE_CHECKING:
     from spaceswarm_proxy import errors
     from spaceswarm_proxy.crypto.keys import KeyPair
+    from spaceswarm_proxy.crypto.profile import Profile
+    from spaceswarm_proxy.dht.node import DHTNode
+    from spaceswarm_proxy.dht.replies import Replies
+    from spaceswarm_proxy.dht.results import Reply
     from spaceswarm_proxy.endpoints import PeerClientEndpoint, TopicClientEndpoint, TopicServerEndpoint
     from spaceswarm_proxy.interfaces import (
         HostPort,
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DHTNode",
     "HostPort",
     "IAnnouncement",
     "ILookup",
@@ -52,8 +57,11 @@ __all__ = [
     "Peer",
     "PeerAddress",
     "PeerClientEndpoint",
+    "Profile",
     "ProxyNetwork",
     "ProxyServer",
+    "Replies",
+    "Reply",
     "Settings",
     "SpaceswarmProxyClient",
     "SpaceswarmProxyServer",
@@ -69,6 +77,7 @@ __all__ = [
 
 #: Where each name is, below this package.  One that is its module's own name is the module.
 _MODULE_OF = {
+    "DHTNode": "dht.node",
     "HostPort": "interfaces",
     "IAnnouncement": "interfaces",
     "ILookup": "interfaces",
@@ -82,8 +91,11 @@ _MODULE_OF = {
     "Peer": "interfaces",
     "PeerAddress": "interfaces",
     "PeerClientEndpoint": "endpoints",
+    "Profile": "crypto.profile",
     "ProxyNetwork": "proxy.client",
     "ProxyServer": "proxy.server",
+    "Replies": "dht.replies",
+    "Reply": "dht.results",
     "Settings": "service",
     "SpaceswarmProxyClient": "original",
     "SpaceswarmProxyServer": "original",

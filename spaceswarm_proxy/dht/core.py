@@ -24,7 +24,7 @@ from typing import Any
 
 from spaceswarm_proxy.crypto.profile import SPACESWARM, Profile
 from spaceswarm_proxy.dht.chance import Chance
-from spaceswarm_proxy.dht.commands import DOWN_HINT, FIND_NODE, PING
+from spaceswarm_proxy.dht.commands import DOWN_HINT, FIND_NODE
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, ID_LENGTH, Contact, contact_at, is_shunned
 from spaceswarm_proxy.dht.joining import Joining
 from spaceswarm_proxy.dht.message import REQUEST_BYTE, RESPONSE_BYTE, Command, Response, parse_response
@@ -90,7 +90,9 @@ class NodeCore:
         self.wall_clock = wall_clock
         self.table = RoutingTable(chance.randbytes(ID_LENGTH))
         self.tokens = Tokens(chance.randbytes(32), chance.randbytes(32), now)
+        #: What is kept for others, while we are known.
         self.store: Store | None = None
+        self._kept: Store | None = None
         self.nat = NatSampler()
         self.requests = Requests(chance, self._sender, self._transmit, now, options.adaptive_timeouts)
         self.responder = Responder(self, options.profile, RequestRates(options.max_requests_of_host))
@@ -116,6 +118,7 @@ class NodeCore:
         #: Our id, when it may be told: over the server socket alone, since it is the hash of that one's address.
         self.told_id: bytes | None = None
         self._bootstrap_samples: set[bytes] = set()
+        self._port_before = 0
 
     # Identity.
 
@@ -155,12 +158,13 @@ class NodeCore:
         if persistent:
             self.ephemeral = False
             self.told_id = own_id
-            if self.store is None:
-                self.store = Store(self.chance, now)
+            if self._kept is None:
+                self._kept = Store(self.chance, now)
+            self.store = self._kept
             self.report("persistent")
 
     def retire(self) -> None:
-        """Who we are is uncertain: do not tell our id, and store nothing."""
+        """Who we are is uncertain: do not tell our id, and serve nothing of what is stored."""
         self.ephemeral = True
         self.told_id = None
         self.store = None
@@ -294,11 +298,19 @@ class NodeCore:
         self.send(request, now)
         return request
 
-    def ping(
-        self, address: bytes, done: Callable[[Response | SpaceswarmError, float], None], now: float
-    ) -> OutgoingRequest:
-        """See whether a node is there."""
-        return self.ask(address, Command.make(True, PING), done, now)
+    def ask_if_free(
+        self, address: bytes, command: Command, done: Callable[[Response | SpaceswarmError, float], None], now: float
+    ) -> bool:
+        """
+        Ask something that can as well be asked another time.
+
+        :returns: whether it was: not while too much is under way, or the node is suspended.
+        """
+        try:
+            self.ask(address, command, done, now)
+        except SpaceswarmError:
+            return False
+        return True
 
     def _sender(self, request: OutgoingRequest) -> tuple[int, bytes | None]:
         socket = self.request_socket if request.socket is None else request.socket
@@ -357,8 +369,8 @@ class NodeCore:
 
     def hint_down(self, address: bytes, told_by: bytes, now: float) -> None:
         """Tell a node that another one that it told us of does not answer."""
-        if self.options.down_hints and self.upkeep.may_hint() and self._was_reachable(now):
-            self.ask(told_by, Command.make(True, DOWN_HINT, None, address), _nobody_asks, now)
+        if self.options.down_hints and self._was_reachable(now) and self.upkeep.may_hint():
+            self.ask_if_free(told_by, Command.make(True, DOWN_HINT, None, address), _nobody_asks, now)
 
     def nobody_answered(self, now: float) -> None:
         """Everybody who was asked is silent."""
@@ -409,8 +421,7 @@ class NodeCore:
 
         :param nodes: addresses known from before, the most recently heard first.
         """
-        if self.options.public_host is not None:
-            self.nat.add(self.options.public_host + self.server_port.to_bytes(2, "little"))
+        self._add_public_host()
         for address in reversed(list(nodes)):
             contact = contact_at(address)
             if contact.id != self.table.own_id and not is_shunned(address):
@@ -426,14 +437,28 @@ class NodeCore:
         """Go quiet: what is under way fails, nothing is answered."""
         if not self.suspended:
             self.suspended = True
+            self._port_before = self.server_port
             self._give_up(SuspendedError(), now)
 
     def resume(self, now: float) -> None:
-        """Undo :meth:`suspend`; whatever was known is doubtful."""
+        """Undo :meth:`suspend`, with the sockets bound again; whatever was known is doubtful."""
         if self.suspended and not self.closed:
             self.suspended = False
+            if self.server_port != self._port_before:
+                self._rebound(now)
             self.upkeep.wakeup(now)
             self.upkeep.refresh(now)
+
+    def _rebound(self, now: float) -> None:
+        """Our port is another one: what others have said of our address does not hold any more."""
+        self.forget_samples(NatSampler())
+        self._add_public_host()
+        if not self.ephemeral:
+            self.joining.renamed(now)
+
+    def _add_public_host(self) -> None:
+        if self.options.public_host is not None:
+            self.sampled(self.options.public_host + self.server_port.to_bytes(2, "little"))
 
     def close(self, now: float) -> None:
         """Stop for ever."""

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 #: Seconds that a node must have been there before it looks whether it can be persistent, and between later looks.
 STABLE = 1200.0
 MORE_STABLE = 3600.0
-#: The same for a node that was told to be persistent.
-FORCED = 40.0
+#: The same while nobody has told us our address, and for a node that was told to be persistent.
+SOON = 40.0
 #: Nodes that are asked to ping us, and how many must reach us: of those, or of fewer.
 PROBES = 5
 ENOUGH = 3
@@ -93,14 +93,31 @@ class Joining:
         """Every few seconds: are we still alone, and could we be persistent?"""
         if self.lonely and self._node.last_heard > self._lonely_since:
             self._found(now)
+        if self._is_renamed():
+            self.renamed(now)
         if self._check_at is None or now < self._check_at or not self._node.ephemeral:
             return
-        self._check_at = now + (FORCED if self._forced else MORE_STABLE)
         address = self._node.public_address
-        host = None if address is None else address[:HOST_LENGTH]
-        if self._forced or host != self._checked_host:
-            self._checked_host = host
+        self._check_at = now + (SOON if self._forced or address is None else MORE_STABLE)
+        if address is not None and (self._forced or address[:HOST_LENGTH] != self._checked_host):
+            self._checked_host = address[:HOST_LENGTH]
             self._check_network(False, _nothing_follows, now)
+
+    def _is_renamed(self) -> bool:
+        """Is our address another one than our id says?"""
+        address = self._node.public_address
+        return (
+            not self._node.ephemeral
+            and address is not None
+            and _is_whole(address)
+            and hash32(address) != self._node.own_id
+        )
+
+    def renamed(self, now: float) -> None:
+        """Our address has changed: we are nobody until it is known that others can reach us there."""
+        self._node.retire()
+        self._checked_host = None
+        self._check_at = now
 
     def lost(self, now: float) -> None:
         """Nobody seems to be there any more: look, unless that is under way."""
@@ -158,7 +175,7 @@ class Joining:
         elif self._node.options.bootstrap_count or len(self._node.table):
             self._alone(now)
         if self._forced and self._node.ephemeral:
-            self._check_at = now + FORCED
+            self._check_at = now + SOON
         if not self.done:
             self.done = True
             self._node.report("ready")

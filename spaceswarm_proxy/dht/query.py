@@ -19,7 +19,7 @@ from enum import Enum
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
-from spaceswarm_proxy.dht.commands import ERROR_NAMES, OK, SEQ_REUSED, SEQ_TOO_LOW
+from spaceswarm_proxy.dht.commands import ERROR_NAMES, INVALID_TOKEN, OK, SEQ_REUSED, SEQ_TOO_LOW
 from spaceswarm_proxy.dht.contact import Contact, contact_at, distance_from, is_shunned
 from spaceswarm_proxy.dht.message import Command, Response
 from spaceswarm_proxy.dht.requests import RETRIES, Once, OutgoingRequest
@@ -82,6 +82,9 @@ class QueryHost(Protocol):
 
     def hint_down(self, address: bytes, told_by: bytes, now: float) -> None:
         """Tell a node that another one that it told us of does not answer."""
+
+    def unanswered(self, address: bytes, since: float, now: float) -> None:
+        """A node has not answered, however often it was asked since then."""
 
     def nobody_answered(self, now: float) -> None:
         """Everybody who was asked in a query is silent."""
@@ -220,6 +223,7 @@ class Query:
         for told_by in self._referrers.get(request.to) or ():
             self._host.hint_down(request.to, told_by, now)
         self._referrers[request.to] = None
+        self._host.unanswered(request.to, request.first_sent, now)
         self._visit(now)
 
     def slow(self, request: OutgoingRequest, now: float) -> None:
@@ -289,17 +293,17 @@ class Query:
             self.asked += 1
             request = OutgoingRequest(address, self._command, self, retries=self._retries)
             self._under_way.add(request)
-            if not self._try(request, now):
+            self._try(request, now)
+            if self.ended:
                 return
         if not self._candidates and self._nobody_missing():
             self._arrived(now)
 
-    def _try(self, request: OutgoingRequest, now: float) -> bool:
+    def _try(self, request: OutgoingRequest, now: float) -> None:
         try:
             self._host.send(request, now)
         except SpaceswarmError as problem:
             self._end(problem, now)
-        return not self.ended
 
     def _nobody_missing(self) -> bool:
         return not self._under_way or (self._slow == len(self._under_way) and len(self.closest) >= K)
@@ -316,8 +320,8 @@ class Query:
     def _tell(self, reply: QueryReply, now: float) -> None:
         if self._on_reply is not None:
             self._on_reply(reply, now)
-        if self._react is not None and not self.ended and (command := self._react(reply)) is not None:
-            self._write(reply, command, now)
+        if self._react is not None and not self.ended:
+            self._write(reply, self._react, now)
 
     # The end of the walk.
 
@@ -352,23 +356,35 @@ class Query:
             self._end(NetworkUnreachableError("no node has answered that could store something"), now)
             return
         for reply in self.closest:
-            command = self._commit(reply)
-            if command is not None and not self._write(reply, command, now):
+            self._write(reply, self._commit, now)
+            if self.ended:
                 return
         self._settle(now)
 
-    def _write(self, reply: QueryReply, command: Command, now: float) -> bool:
-        """:returns: whether the query goes on."""
+    def _write(self, reply: QueryReply, decide: Decide, now: float, again: bool = True) -> bool:
+        """
+        Send a node what is decided to be sent to it.
+
+        :param again: once more with the token that comes with the answer, if that is that ours is too old by now.
+        :returns: whether there was something.
+        """
+        command = decide(reply)
+        if command is None:
+            return False
 
         def done(answer: Response | SpaceswarmError, now: float) -> None:
             self._writes.discard(request)
+            if again and isinstance(answer, Response) and answer.error == INVALID_TOKEN:
+                fresh = QueryReply(reply.contact, reply.response._replace(token=answer.token))
+                if self._write(fresh, decide, now, again=False):
+                    return
             self._written(answer, now)
 
-        request = OutgoingRequest(
-            reply.contact.address, command, Once(done), token=reply.response.token, retries=RETRIES
-        )
+        token = reply.response.token
+        request = OutgoingRequest(reply.contact.address, command, Once(done), token=token, retries=RETRIES)
         self._writes.add(request)
-        return self._try(request, now)
+        self._try(request, now)
+        return True
 
     def _written(self, answer: Response | SpaceswarmError, now: float) -> None:
         if isinstance(answer, Response):

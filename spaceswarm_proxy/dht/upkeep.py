@@ -11,9 +11,10 @@ from __future__ import annotations
 from heapq import nsmallest
 from typing import TYPE_CHECKING
 
+from spaceswarm_proxy.dht.commands import PING
 from spaceswarm_proxy.dht.contact import Contact
 from spaceswarm_proxy.dht.health import Health
-from spaceswarm_proxy.dht.message import Response
+from spaceswarm_proxy.dht.message import Command, Response
 from spaceswarm_proxy.dht.table import NEVER, Entry, K
 from spaceswarm_proxy.errors import RequestTimeoutError, SpaceswarmError
 
@@ -39,6 +40,8 @@ MAX_CHECKS = 10
 MAX_CONTESTS = 3
 #: Hints that we send in a tick.
 MAX_HINTS = 50
+
+_PING = Command.make(True, PING)
 
 
 class Upkeep:
@@ -84,7 +87,7 @@ class Upkeep:
 
     def contest(self, newcomer: Contact, now: float) -> None:
         """A row is full: the newcomer gets the place of whoever has been tried least recently, if that one is gone."""
-        if not self._node.joining.done or self._contests >= MAX_CONTESTS or self._node.suspended:
+        if not self._node.joining.done or self._contests >= MAX_CONTESTS:
             return
         row = [entry for entry in self._node.table.row(newcomer.id) if entry.pinged < self._tick_began]
         if not row:
@@ -92,7 +95,6 @@ class Upkeep:
         oldest = min(row, key=_tried)
         if now - oldest.pinged < RECENT and now - oldest.added > self.OLD:
             return
-        self._contests += 1
         heard = oldest.heard
 
         def done(answer: Response | SpaceswarmError, now: float) -> None:
@@ -105,14 +107,12 @@ class Upkeep:
             self._node.table.add(Entry(newcomer, now))
 
         oldest.pinged = now
-        self._node.ping(oldest.contact.address, done, now)
+        if self._node.ask_if_free(oldest.contact.address, _PING, done, now):
+            self._contests += 1
 
     def _check(self, entry: Entry, now: float) -> None:
         """See whether a node is still there, and the one that it was."""
-        if self._node.suspended:
-            return
         heard = entry.heard
-        self._checks += 1
 
         def done(answer: Response | SpaceswarmError, later: float) -> None:
             self._checks -= 1
@@ -122,7 +122,8 @@ class Upkeep:
                 self._node.table.remove(entry.contact.address)
 
         entry.pinged = now
-        self._node.ping(entry.contact.address, done, now)
+        if self._node.ask_if_free(entry.contact.address, _PING, done, now):
+            self._checks += 1
 
     def refresh(self, now: float) -> None:
         """Look for nodes near to one that we know, or near to ourselves."""

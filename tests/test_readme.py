@@ -1,4 +1,4 @@
-"""What ``README.md`` shows works as it is written there."""
+"""What ``README.md`` and ``docs/dht.md`` show works as it is written there."""
 
 from __future__ import annotations
 
@@ -20,27 +20,25 @@ from spaceswarm_proxy import LocalHub, Swarm, topic
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.commands import make_parser
 from spaceswarm_proxy.service import Options
+from spaceswarm_proxy.testing import TestNet
 from tests.certificates import Authority, write
 from tests.service.child import ROOT
 
 README = ROOT / "README.md"
+DHT_PAGE = ROOT / "docs" / "dht.md"
 #: A file that stands in a command as an example.
 FILE = re.compile(r"\b\w+\.pem\b|^tokens$")
 ABSENT = None if README.exists() else "the README is not installed"
 
 
-def text() -> str:
-    return README.read_text(encoding="utf-8")
-
-
-def snippets() -> list[str]:
+def snippets(page: Path = README) -> list[str]:
     """:returns: the Python in it."""
-    return re.findall(r"^```python\n(.*?)^```", text(), re.DOTALL | re.MULTILINE)
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def commands() -> Iterator[list[str]]:
+def commands(page: Path = README) -> Iterator[list[str]]:
     """:returns: the words of each line for a shell, without the remarks and redirections at its end."""
-    for line in re.findall(r"^    (\S.*)$", text(), re.MULTILINE):
+    for line in re.findall(r"^    (\S.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
         words = shlex.split(line, comments=True)
         end = next((number for number, word in enumerate(words) if word in "<>"), len(words))
         yield words[:end]
@@ -62,7 +60,7 @@ class SnippetTests(TestCase):
 
     async def test_server_and_client(self) -> None:
         """The server's lines make a server, and the client's lines have a swarm meet another one there."""
-        serving, connecting = snippets()
+        serving, connecting, _ = snippets()
         reactor: Any = or_global(None)
         there: dict[str, Any] = {"reactor": reactor}
         await execute(self.moved(serving, "ws:4977", "ws:0"), there)
@@ -78,6 +76,23 @@ class SnippetTests(TestCase):
         here = {"reactor": reactor, "factory": self.factory()}
         await execute(self.moved(connecting, "tcp:127.0.0.1:4978", f"ws:127.0.0.1:{port.getHost().port}"), here)
         await met
+
+    async def test_dht(self) -> None:
+        """The lines about the DHT find in it what they have put there; in the README, and on its own page."""
+        reactor: Any = or_global(None)
+        net = TestNet(reactor, 2)
+        self.addCleanup(net.close)
+        await net.ready()
+        local = f'bootstrap=["{net.bootstrap[0]}"], host="127.0.0.1", port=0'
+        program, in_tests = snippets(DHT_PAGE)
+        said: list[str] = []
+        names = {"reactor": reactor, "print": lambda *words: said.append(" ".join(map(str, words)))}
+        await execute(self.moved(snippets()[2], 'profile="spaceswarm"', local), names)
+        self.assertIn("127.0.0.1:", said.pop())
+        await execute(self.moved(program, 'bootstrap=["127.0.0.1:5000"]', local), names)
+        self.assertIn("127.0.0.1:", said[0])
+        self.assertEqual("b'hello'", said[-1])
+        await execute(in_tests, {"reactor": reactor})
 
     def moved(self, snippet: str, old: str, new: str) -> str:
         """:returns: the snippet with another endpoint in it: tests use no fixed ports."""
@@ -96,7 +111,7 @@ class SnippetTests(TestCase):
 
     def test_names(self) -> None:
         """What is imported from us is public."""
-        for snippet in snippets():
+        for snippet in snippets() + snippets(DHT_PAGE):
             for node in ast.walk(ast.parse(snippet)):
                 if isinstance(node, ast.ImportFrom) and node.module == "spaceswarm_proxy":
                     self.assertEqual(set(), {alias.name for alias in node.names} - set(spaceswarm_proxy.__all__))
@@ -127,10 +142,11 @@ class CommandTests(SynchronousTestCase):
 
     def test_spaceswarm(self) -> None:
         """``spaceswarm`` takes its arguments."""
-        lines = [words for words in commands() if words[0] == ".venv/bin/spaceswarm"]
-        self.assertTrue(lines)
-        for words in lines:
-            self.assertEqual(words[1], make_parser().parse_args(words[1:]).command.name)
+        for page, program in ((README, ".venv/bin/spaceswarm"), (DHT_PAGE, "spaceswarm")):
+            lines = [words for words in commands(page) if words[0] == program]
+            self.assertTrue(lines)
+            for words in lines:
+                self.assertEqual(words[1], make_parser().parse_args(words[1:]).command.name)
 
 
 class LinkTests(SynchronousTestCase):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from hypothesis import given, settings, strategies as st
 from twisted.internet import error
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy import errors
 from spaceswarm_proxy.errors import BY_CODE, LimitError, ProtocolError, SpaceswarmError, from_code, to_code
+
+PROTOCOL = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 
 classes = st.sampled_from(sorted(BY_CODE.values(), key=lambda cls: cls.code))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -36,6 +41,12 @@ class TreeTests(SynchronousTestCase):
         named |= {"connect-timeout", "firewalled", "cancelled", "reset", "aborted", "duplicate", "stalled"}
         named |= {"window-exceeded", "link-lost", "link-timeout", "draining", "closed", "protocol-error"}
         self.assertEqual(named - set(BY_CODE), set())
+
+    def test_documented(self) -> None:
+        """``docs/protocol.md`` has every code, and says of it what its class does."""
+        rows = re.findall(r"^\| `([a-z-]+)` \| (.*) \|$", PROTOCOL.read_text(encoding="utf-8"), re.MULTILINE)
+        said = {code: meaning for code, meaning in rows if code in BY_CODE}
+        self.assertEqual(said, {code: (cls.__doc__ or "").splitlines()[0].rstrip(".") for code, cls in BY_CODE.items()})
 
     def test_twisted(self) -> None:
         """Twisted's own code knows them for what they are."""

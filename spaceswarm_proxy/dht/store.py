@@ -106,7 +106,7 @@ class Store:
         if not is_self and announce.bump:
             self._bump(target, announce.bump, now, wall_clock)
         self._store_peer(_Refresh(target, record, is_self), source, now)
-        if announce.refresh is not None:
+        if announce.refresh is not None and self._quota.take(source, now):
             self._refreshes.put(announce.refresh, _Refresh(target, record, is_self), now)
         return True
 

@@ -85,6 +85,9 @@ class SignatureTests(SynchronousTestCase):
             self.assertFalse(verify(wrong, message, key))
         for wrong in (b"", key[:-1], key + b"\x00"):
             self.assertFalse(verify(signature, message, wrong))
+        # Whether the two are put together or not, their border is where it is.
+        self.assertFalse(verify(signature[:-1], signature[-1:] + message, key))
+        self.assertFalse(verify(signature + message[:1], message[1:], key))
 
     def test_key_of_nobody(self) -> None:
         """A key of small order, for which a signature would fit any message, is nobody's."""

@@ -124,7 +124,7 @@ class GenerationsTests(SynchronousTestCase):
         entries = self.entries()
         entries.put(b"a", "a", 0.0)
         entries.put(b"b", "b", 0.0)
-        for now in range(0, 500, 25):
+        for now in range(0, 500, 20):
             self.assertEqual(entries.get(b"a", float(now)), "a")
         self.assertEqual((list(entries), len(entries)), ([b"a"], 1))
 

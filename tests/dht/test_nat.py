@@ -65,7 +65,9 @@ class NaiveSampler:
 
 #: Of few hosts and ports, so that they agree now and then; and the same one for long, with some others between.
 samples = st.tuples(st.sampled_from(["1.1.1.1", "1.1.1.1", "2.2.2.2"]), st.sampled_from([0, 1, 10, 10, 10, 20]))
-runs = st.lists(st.tuples(samples, st.integers(1, 14)), max_size=8)
+runs = st.lists(st.tuples(samples, st.integers(1, 14)), max_size=8) | st.lists(
+    st.tuples(samples, st.just(1)), max_size=30
+)
 
 
 class NatSamplerTests(SynchronousTestCase):
@@ -95,6 +97,15 @@ class NatSamplerTests(SynchronousTestCase):
     def test_nobody(self) -> None:
         """Before anybody has told us, nothing is known."""
         self.assertIsNone(NatSampler().value)
+
+    def test_look_back(self) -> None:
+        """Only the last four samples are looked at for one like the new one."""
+        for others in range(8):
+            sampler = NatSampler()
+            sampler.add(seen_at("1.1.1.1:10"))
+            for port in range(1, others + 1):
+                self.assertEqual(sampler.add(address_of("2.2.2.2", port)), 1)
+            self.assertEqual(sampler.add(seen_at("1.1.1.1:10")), 2 if others < 4 else 1, others)
 
     def test_any_port(self) -> None:
         """When the port changes each time, the host alone is agreed on."""

@@ -197,6 +197,14 @@ class TableTests(SynchronousTestCase):
         self.assertEqual((entry.added, entry.pinged, entry.heard, entry.sampled), (7.0, 7.0, 7.0, NEVER))
         self.assertLess(NEVER, -1e300)
 
+    def test_rebuilt_around_a_node(self) -> None:
+        """A node that turns out to be ourselves is not among the others."""
+        table = RoutingTable(bytes(32))
+        for contact in CONTACTS[:5]:
+            table.add(Entry(contact, 0.0))
+        rebuilt = table.rebuilt(CONTACTS[2].id)
+        self.assertEqual({entry.contact for entry in rebuilt}, {*CONTACTS[:2], *CONTACTS[3:5]})
+
     @settings(deadline=None, max_examples=40)
     @given(own_ids, own_ids | st.sampled_from(CONTACTS).map(lambda contact: contact.id), st.lists(nodes, unique=True))
     def test_rebuilt(self, own_id: bytes, new_id: bytes, there: list[int]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from construct import ConstructError
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from spaceswarm_proxy.codec.compact import encode_buffer, encode_uint
+from spaceswarm_proxy.codec.compact import UINT, encode_buffer, encode_uint
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.crypto.profile import HYPERSWARM, PROFILES
 from spaceswarm_proxy.dht.commands import ANNOUNCE, MUTABLE_PUT, UNANNOUNCE
 from spaceswarm_proxy.dht.message import Command, encode_request, parse_request
 from spaceswarm_proxy.dht.values import (
+    LOOKUP_REPLY,
     MAX_RELAYS,
     Announce,
     KeyWithNodes,
@@ -290,6 +292,19 @@ class DamageTests(SynchronousTestCase):
                 parse(data)
             except MessageError as problem:
                 self.assertEqual(problem.kind, "bad-value")
+
+    @quick
+    @given(damaged(lookup_replies.map(LookupReply.encode)) | st.binary(max_size=120))
+    def test_lookup_reply_by_grammar(self, data: bytes) -> None:
+        """The answer to a lookup is read by hand, and so as the grammar reads it; what one refuses, the other does."""
+        try:
+            fields = LOOKUP_REPLY.parse(data)
+            bump = UINT.parse(fields.rest) if fields.rest else 0
+        except ConstructError:
+            self.assertRaises(MessageError, LookupReply.parse, data)
+            return
+        peers = tuple(PeerRecord(peer.public_key, tuple(peer.relays)) for peer in fields.peers)
+        self.assertEqual(LookupReply.parse(data), LookupReply(peers, bump))
 
     @quick
     @given(peer_records | mutable_records | keys_with_nodes.filter(lambda key: bool(key.nodes)))

@@ -12,13 +12,23 @@ from collections.abc import Sequence
 from twisted.internet import task
 
 from spaceswarm_proxy import __version__
-from spaceswarm_proxy.commands import chat, demo, pipe
+from spaceswarm_proxy.commands import announce, chat, demo, get, lookup, node, ping, pipe, put
 from spaceswarm_proxy.commands.command import Command
 from spaceswarm_proxy.commands.options import add_logging_options
 from spaceswarm_proxy.commands.supervisor import begin_logging, supervise
 
 #: In the order of the help.
-COMMANDS: tuple[Command, ...] = (demo.COMMAND, chat.COMMAND, pipe.COMMAND)
+COMMANDS: tuple[Command, ...] = (
+    demo.COMMAND,
+    chat.COMMAND,
+    pipe.COMMAND,
+    lookup.COMMAND,
+    announce.COMMAND,
+    put.COMMAND,
+    get.COMMAND,
+    ping.COMMAND,
+    node.COMMAND,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -42,6 +42,11 @@ def add_proxy_options(parser: ArgumentParser) -> None:
         " tls:HOST:PORT, unix:PATH; given again: another one to try when that fails",
     )
     group.add_argument("--token-file", metavar="FILE", type=Path, help="a file with the token that the server asks for")
+    add_seed(group)
+
+
+def add_seed(group: argparse._ArgumentGroup) -> None:
+    """Who to be on the network: for :func:`key_pair`."""
     who = group.add_mutually_exclusive_group()
     who.add_argument(
         "--seed", metavar="HEX", type=seed, help="64 hex digits: who to be on the network; by default somebody new"
@@ -89,7 +94,7 @@ def make_network(reactor: Any, options: argparse.Namespace) -> ProxyNetwork:
     :raises CommandError: an endpoint or a file is not what it should be.
     """
     endpoints = [_endpoint(reactor, text) for text in options.proxy or [DEFAULT_PROXY]]
-    return ProxyNetwork(endpoints, key_pair=_key_pair(options), token=_token(options), reactor=reactor)
+    return ProxyNetwork(endpoints, key_pair=key_pair(options), token=_token(options), reactor=reactor)
 
 
 def _endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
@@ -100,7 +105,12 @@ def _endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
         raise CommandError(f"--proxy {text}: not a client endpoint: {problem}") from problem
 
 
-def _key_pair(options: Namespace) -> KeyPair | None:
+def key_pair(options: Namespace) -> KeyPair | None:
+    """
+    Whom the user wants to be; ``None`` for somebody new.
+
+    :raises CommandError: the file with the seed is not one.
+    """
     value = options.seed
     if options.seed_file is not None:
         try:

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
+from twisted.internet.process import ProcessReader
 from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 
@@ -56,3 +58,43 @@ def close_output(descriptor: int) -> None:
         os.dup2(nowhere, descriptor)
     finally:
         os.close(nowhere)
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """
+    Write at once, if need be by waiting for whoever reads it.
+
+    :raises OSError: it cannot be written; ``BrokenPipeError`` when nobody reads it any more.
+    """
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def read_all(descriptor: int, limit: int, reactor: Any) -> Deferred[bytes]:
+    """
+    Read to the end, or as far as is wanted.
+
+    :param limit: bytes after which the rest is left.
+    :returns: a Deferred of the bytes, which may be a few more; it fails with ``OSError``.
+    """
+    return _Input(descriptor, limit, reactor).whole
+
+
+class _Input:
+    """Gathers what is read."""
+
+    def __init__(self, descriptor: int, limit: int, reactor: Any) -> None:
+        self.whole: Deferred[bytes] = Deferred(lambda _: self._reader.stopReading())
+        self._data = b""
+        self._limit = limit
+        self._reader: Any = ProcessReader(reactor, self, "read", descriptor)
+
+    def childDataReceived(self, name: str, data: bytes) -> None:
+        self._data += data
+        if len(self._data) >= self._limit and not self.whole.called:
+            self._reader.stopReading()
+            self.whole.callback(self._data)
+
+    def childConnectionLost(self, name: str, reason: Failure) -> None:
+        if not self.whole.called:
+            self.whole.callback(self._data) if reason.check(ConnectionDone) else self.whole.errback(reason)

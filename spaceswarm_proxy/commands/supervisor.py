@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from typing import Any
 
 import txaio
@@ -51,8 +53,13 @@ def supervise(reactor: Any, options: Namespace) -> Deferred[None]:
     :param options: with a ``command``.
     :returns: a Deferred that fails with ``SystemExit`` when it has ended.
     """
-    running = Deferred.fromCoroutine(options.command.run(reactor, options))
+    command = options.command
+    running = Deferred.fromCoroutine(command.run(reactor, options))
     stopped: Deferred[None] = Deferred()
+    status_when_cancelled = INTERRUPTED
+
+    def explain(failure: Failure) -> int:
+        return status_when_cancelled if failure.check(CancelledError) else _explain(failure, command.name)
 
     def ended(status: int) -> None:
         stopped.callback(None)
@@ -63,14 +70,30 @@ def supervise(reactor: Any, options: Namespace) -> Deferred[None]:
             running.cancel()
         return stopped
 
+    def leave() -> None:
+        nonlocal status_when_cancelled
+        status_when_cancelled = 0
+        reactor.stop()
+
     reactor.addSystemEventTrigger("before", "shutdown", interrupt)
-    return running.addErrback(_explain, options.command.name).addCallback(ended)
+    if command.stays:
+        # Not sooner: the reactor installs its own when it starts.
+        reactor.callWhenRunning(_on_sigterm, reactor, leave)
+    return running.addErrback(explain).addCallback(ended)
+
+
+def _on_sigterm(reactor: Any, leave: Callable[[], None]) -> None:
+    """Have SIGTERM ask to leave; a second one is the system's to handle."""
+
+    def asked(number: int, frame: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        reactor.callFromThread(leave)
+
+    signal.signal(signal.SIGTERM, asked)
 
 
 def _explain(failure: Failure, name: str) -> int:
     """:returns: the exit status; the reason has been told."""
-    if failure.check(CancelledError):
-        return INTERRUPTED
     if failure.check(CommandError, SpaceswarmError, OSError):
         Narrator(f"spaceswarm {name}").say(failure.getErrorMessage())
     else:

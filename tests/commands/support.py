@@ -1,7 +1,8 @@
-"""A proxy server for commands, and commands run in this process or as children."""
+"""Commands run in this process or as children, and a proxy server for them."""
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import sys
@@ -25,6 +26,13 @@ from spaceswarm_proxy.proxy.server import ProxyServer
 #: The reactor that trial runs, untyped as everywhere.
 reactor: Any = global_reactor
 PROJECT = Path(__file__).resolve().parent.parent.parent
+
+
+def fire_found(waiting: list[tuple[bytes, Deferred[None]]], text: bytes) -> None:
+    """Tell those who wait for something that has come."""
+    for each in [each for each in waiting if each[0] in text]:
+        waiting.remove(each)
+        each[1].callback(None)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -59,9 +67,7 @@ class Terminal(Protocol):
         self._look()
 
     def _look(self) -> None:
-        for each in [each for each in self._waiting if each[0] in self.text]:
-            self._waiting.remove(each)
-            each[1].callback(None)
+        fire_found(self._waiting, self.text)
 
     def readConnectionLost(self) -> None:
         self.ended.callback(self.text)
@@ -86,51 +92,61 @@ class Child(ProcessProtocol):
         self.errors = b""
         #: Fires with the exit status.
         self.status: Deferred[int | None] = Deferred()
-        self._waiting: list[tuple[bytes, Deferred[None]]] = []
+        self._told: list[tuple[bytes, Deferred[None]]] = []
+        self._printed: list[tuple[bytes, Deferred[None]]] = []
 
     def says(self, text: bytes) -> Deferred[None]:
         """:returns: a Deferred that fires when the text has come on standard error."""
         said: Deferred[None] = Deferred()
-        self._waiting.append((text, said))
+        self._told.append((text, said))
         self.errReceived(b"")
         return said
 
+    def prints(self, text: bytes) -> Deferred[None]:
+        """:returns: a Deferred that fires when the text has come on standard output."""
+        printed: Deferred[None] = Deferred()
+        self._printed.append((text, printed))
+        self.outReceived(b"")
+        return printed
+
     def outReceived(self, data: bytes) -> None:
         self.output += data
+        fire_found(self._printed, self.output)
 
     def errReceived(self, data: bytes) -> None:
         self.errors += data
-        for each in [each for each in self._waiting if each[0] in self.errors]:
-            self._waiting.remove(each)
-            each[1].callback(None)
+        fire_found(self._told, self.errors)
 
     def processEnded(self, reason: Failure) -> None:
         reason.trap(ProcessDone, ProcessTerminated)
         self.status.callback(reason.value.exitCode)
 
 
-class CommandCase(TestCase):
-    """What commands need: a proxy server on a small network in this process, and standard error to look at."""
+class TerminalCase(TestCase):
+    """Runs commands, with standard error to look at."""
+
+    timeout = 60
 
     def setUp(self) -> None:
         self.errors = io.StringIO()
         self.patch(sys, "stderr", self.errors)
-        hub = LocalHub(reactor)
-        self.addCleanup(hub.close)
-        self.server = ProxyServer(hub.network(), reactor=reactor)
-        self.addCleanup(self.server.close)
-        self.port = reactor.listenTCP(0, self.server, interface="127.0.0.1")
-        self.addCleanup(lambda: self.port.stopListening())
-        self.proxy = f"tcp:127.0.0.1:{self.port.getHost().port}"
 
-    def start(self, name: str, *arguments: str) -> tuple[Deferred[int], Terminal]:
-        """Run a command with this proxy server here.  :returns: its exit status to be, and who uses it."""
-        options = make_parser().parse_args([name, *arguments, "--proxy", self.proxy])
+    def start(self, name: str, *arguments: str, reactor: Any = reactor) -> tuple[Deferred[int], Terminal]:
+        """
+        Run a command here.
+
+        :param reactor: what the command is given.
+        :returns: its exit status to be, and who uses it.
+        """
+        options = make_parser().parse_args([name, *arguments])
         stdin, typing = os.pipe()
         reading, stdout = os.pipe()
         terminal = Terminal(typing)
-        attach(terminal, reading, typing, reactor)
-        status = Deferred.fromCoroutine(options.command.run(reactor, options, stdin, stdout))
+        attach(terminal, reading, typing, global_reactor)
+        run = options.command.run
+        descriptors = {"stdin": stdin, "stdout": stdout}
+        taken = {name: descriptors[name] for name in inspect.signature(run).parameters if name in descriptors}
+        status = Deferred.fromCoroutine(run(reactor, options, **taken))
 
         def close(result: Any) -> Any:
             os.close(stdin)
@@ -169,3 +185,21 @@ class CommandCase(TestCase):
 
         self.addCleanup(put_away)
         return child
+
+
+class CommandCase(TerminalCase):
+    """What commands of the proxy need: a server on a small network in this process."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        hub = LocalHub(reactor)
+        self.addCleanup(hub.close)
+        self.server = ProxyServer(hub.network(), reactor=reactor)
+        self.addCleanup(self.server.close)
+        self.port = reactor.listenTCP(0, self.server, interface="127.0.0.1")
+        self.addCleanup(lambda: self.port.stopListening())
+        self.proxy = f"tcp:127.0.0.1:{self.port.getHost().port}"
+
+    def start(self, name: str, *arguments: str, reactor: Any = reactor) -> tuple[Deferred[int], Terminal]:
+        """Run a command with this proxy server here."""
+        return super().start(name, *arguments, "--proxy", self.proxy, reactor=reactor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from argparse import Namespace
 from typing import Any
@@ -26,14 +27,14 @@ class SuperviseTests(SynchronousTestCase):
         self.work: Deferred[int] = Deferred()
         self.cleaning: Deferred[None] = Deferred()
 
-    def start(self) -> Deferred[None]:
+    def start(self, stays: bool = False) -> Deferred[None]:
         async def run(reactor: Any, options: Namespace) -> int:
             try:
                 return await self.work
             finally:
                 await self.cleaning
 
-        return supervise(self.reactor, Namespace(command=Namespace(name="work", run=run)))
+        return supervise(self.reactor, Namespace(command=Namespace(name="work", run=run, stays=stays)))
 
     def interrupt(self) -> Deferred[None]:
         ((function, args, kwargs),) = self.reactor.triggers["before"]["shutdown"]
@@ -80,3 +81,27 @@ class SuperviseTests(SynchronousTestCase):
         self.successResultOf(stopped)
         self.assertEqual(130, self.status(ended))
         self.assertEqual("", self.errors.getvalue())
+
+    def test_sigterm(self) -> None:
+        """A command that stays leaves with 0 when SIGTERM asks it to; a second SIGTERM is left to the system."""
+        before = signal.getsignal(signal.SIGTERM)
+        self.addCleanup(signal.signal, signal.SIGTERM, before)
+        self.reactor.stop = self.interrupt
+        self.reactor.callFromThread = lambda function: function()
+        ended = self.start(stays=True)
+        self.assertIs(before, signal.getsignal(signal.SIGTERM))
+        for function, args, kwargs in self.reactor.whenRunningHooks:
+            function(*args, **kwargs)
+        self.assertIsNot(before, signal.getsignal(signal.SIGTERM))
+        signal.raise_signal(signal.SIGTERM)
+        self.assertIs(signal.SIG_DFL, signal.getsignal(signal.SIGTERM))
+        self.assertNoResult(ended)
+        self.cleaning.callback(None)
+        self.assertEqual(0, self.status(ended))
+
+    def test_sigterm_otherwise(self) -> None:
+        """With other commands SIGTERM is the reactor's, as Ctrl-C is."""
+        self.start()
+        self.assertEqual([], self.reactor.whenRunningHooks)
+        self.cleaning.callback(None)
+        self.work.callback(0)

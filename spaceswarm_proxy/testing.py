@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
+from twisted.python.failure import Failure
 
 from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.crypto.profile import Profile
 from spaceswarm_proxy.dht.node import DHTNode
+from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.interfaces import HostPort
 
 _LOOPBACK = "127.0.0.1"
@@ -50,7 +53,10 @@ class TestNet:
         self._options = {"profile": profile, "host": _LOOPBACK, **options}
         first = DHTNode.bootstrapper(self._reactor, _LOOPBACK, 0, **self._options)
         self.nodes.append(first)
-        self._starting = Deferred.fromCoroutine(self._start(nodes - 1))
+        self._waiting: Waiters[None] = Waiters()
+        self._started = False
+        self._problem: Failure | None = None
+        Deferred.fromCoroutine(self._start(nodes - 1)).addBoth(self._start_ended)
 
     @property
     def bootstrap(self) -> list[HostPort]:
@@ -58,28 +64,42 @@ class TestNet:
         return [self.nodes[0].address]
 
     def ready(self) -> Deferred[None]:
-        """:returns: a Deferred, one for each caller, that fires when all nodes are there and know each other."""
-        waiting: Deferred[None] = Deferred()
-        self._starting.addBoth(_tell, waiting)
-        return waiting
+        """
+        :returns: a Deferred, one for each caller, that fires when all nodes are there and know each other; it fails
+            when a node can't be started, and with ``ClosedError``.
+        """
+        if self._closed:
+            return fail(ClosedError("the network is closed"))
+        if not self._started:
+            return self._waiting.wait()
+        return succeed(None) if self._problem is None else fail(self._problem)
 
     async def _start(self, count: int) -> None:
         await self.nodes[0].ready()
         # One after the other, so that each finds those before it; the first rounds trip in a moment.
         for _ in range(count):
-            if self._closed:
-                return
             settings = {"bootstrap": self.bootstrap, "port": 0, "ephemeral": False, "firewalled": False}
             node = DHTNode(self._reactor, **{**settings, **self._options})
             self.nodes.append(node)
             await node.ready()
+
+    def _start_ended(self, result: Any) -> None:
+        self._started = True
+        if isinstance(result, Failure):
+            self._problem = result
+            self._waiting.fail(result)
+        else:
+            self._waiting.fire(None)
 
     def node(self, **options: Any) -> DHTNode:
         """
         One more node, ephemeral unless told otherwise, that is closed with the network.
 
         :param options: as for :class:`~spaceswarm_proxy.dht.node.DHTNode`.
+        :raises ClosedError: the network is closed.
         """
+        if self._closed:
+            raise ClosedError("the network is closed")
         settings = {
             "profile": self.profile, "bootstrap": self.bootstrap, "host": _LOOPBACK, "port": 0, "ephemeral": True
         }  # fmt: skip
@@ -92,8 +112,3 @@ class TestNet:
         self._closed = True
         closing = gatherResults([node.close() for node in (*self._others, *self.nodes)])
         return closing.addCallback(lambda _: None)
-
-
-def _tell(result: Any, waiting: Deferred[None]) -> Any:
-    waiting.callback(result)
-    return result

@@ -41,6 +41,7 @@ CORES = (
     "dht.commands",
     "dht.contact",
     "dht.core",
+    "dht.forwarding",
     "dht.generations",
     "dht.health",
     "dht.joining",

@@ -16,9 +16,14 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import socket
 import sys
 from collections.abc import Callable
 from functools import cache
+
+import txaio
+
+log = txaio.make_logger()
 
 #: Datagrams of one batch.
 SLOTS = 64
@@ -29,10 +34,13 @@ SLOT_LENGTH = 2048
 _CACHED = 16384
 _NAME_LENGTH = 16  # struct sockaddr_in: family, port, host, padding
 _HEADER_WORDS = 8
+_HEADER_LENGTH = 8 * _HEADER_WORDS
 _NAME, _LENGTH_OF_NAME, _VECTORS, _VECTOR_COUNT, _FLAGS, _LENGTH = 0, 1, 2, 3, 6, 7
 _VECTOR_WORDS = 2
 _TRUNCATED = 0x20  # MSG_TRUNC
 _DONT_WAIT = 0x40  # MSG_DONTWAIT
+#: What the system says when it takes no answer to anybody for the moment.
+_NO_ROOM = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 
 #: Takes a datagram, its source (six bytes), the socket's number and the time; returns what to send back.
 Receive = Callable[[bytes, bytes, int, float], bytes | None]
@@ -46,7 +54,7 @@ class _Slots:
     def __init__(self, names: int) -> None:
         """:param names: where the addresses of the batch stand."""
         self._arena = bytearray(SLOTS * SLOT_LENGTH)
-        self._headers = bytearray(SLOTS * _HEADER_WORDS * 8)
+        self._headers = bytearray(SLOTS * _HEADER_LENGTH)
         self._vectors = bytearray(SLOTS * _VECTOR_WORDS * 8)
         self.arena = memoryview(self._arena)
         self.words = memoryview(self._headers).cast("Q")
@@ -81,17 +89,18 @@ class Batch:
         self._sources: dict[bytes, bytes] = {}
 
     def run(
-        self, descriptor: int, receive: Receive, number: int, now: float, send_large: SendLarge
+        self, bound: socket.socket, receive: Receive, number: int, now: float, send_large: SendLarge
     ) -> tuple[int, int]:
         """
         Receive what there is, up to :data:`SLOTS` datagrams, and send what they are answered with.
 
+        :param bound: the socket; one that is closed by ``receive`` sends nothing more.
         :param receive: told of each, with ``number`` and ``now``.
         :returns: how many were received, and how many answers the system did not take.
         :raises OSError: nothing can be received from this socket.
         """
         incoming = self._incoming
-        count = self._receive(descriptor, ctypes.c_void_p(incoming.base), SLOTS, _DONT_WAIT, None)
+        count = self._receive(bound.fileno(), ctypes.c_void_p(incoming.base), SLOTS, _DONT_WAIT, None)
         if count < 0:
             return _nothing(ctypes.get_errno()), 0
         end = count * _HEADER_WORDS
@@ -105,7 +114,11 @@ class Batch:
             start, name = slot * SLOT_LENGTH, slot * _NAME_LENGTH
             raw = names[name + 2 : name + 8].tobytes()
             source = sources.get(raw) or self._source(raw)
-            reply = receive(arena[start : start + lengths[slot]].tobytes(), source, number, now)
+            try:
+                reply = receive(arena[start : start + lengths[slot]].tobytes(), source, number, now)
+            except Exception:  # A fault of ours, which is no reason to forget the others.
+                log.failure("a datagram to DHT socket {number} could not be handled", number=number)
+                continue
             if reply is None:
                 continue
             if len(reply) > SLOT_LENGTH:
@@ -113,7 +126,7 @@ class Batch:
                 continue
             self._put(owed, slot, reply)
             owed += 1
-        return count, owed - self._flush(descriptor, owed)
+        return count, owed - self._flush(bound.fileno(), owed)
 
     def _source(self, raw: bytes) -> bytes:
         """:param raw: port and host as the kernel has them: the port's high byte is first, in the DHT its low one."""
@@ -131,9 +144,18 @@ class Batch:
 
     def _flush(self, descriptor: int, owed: int) -> int:
         """:returns: how many were sent; what was not is UDP, and gone."""
-        if not owed:
-            return 0
-        return max(self._send(descriptor, ctypes.c_void_p(self._outgoing.base), owed, _DONT_WAIT), 0)
+        tried = sent = 0
+        while tried < owed and descriptor >= 0:
+            first = ctypes.c_void_p(self._outgoing.base + tried * _HEADER_LENGTH)
+            count = self._send(descriptor, first, owed - tried, _DONT_WAIT)
+            if count > 0:
+                tried += count
+                sent += count
+            elif ctypes.get_errno() in _NO_ROOM:
+                break
+            else:
+                tried += 1  # The system refuses this one; those after it go elsewhere.
+        return sent
 
 
 def _nothing(code: int) -> int:

@@ -23,17 +23,23 @@ class BootstrapNode(NamedTuple):
         """
         Read ``HOST:PORT``, ``IP@NAME:PORT``, or a bare port of this machine.
 
-        :raises ValueError: none of these.
+        :raises ValueError: none of these, or a name that no resolver takes.
         """
         if isinstance(text, int) or (isinstance(text, str) and text.isdigit()):
             text = f"127.0.0.1:{text}"
         host, port = HostPort.parse(text) if isinstance(text, str) else text
+        if not 0 < port < 0x10000:
+            raise ValueError(f"{port} is not a port")
         ip, at, name = host.partition("@")
         if at:
-            if not _is_ip(ip) or not name:
+            if not _is_ip(ip) or not _is_name(name):
                 raise ValueError(f"{host!r} is not IP@NAME")
             return cls(ip, name, port)
-        return cls(host, None, port) if _is_ip(host) else cls(None, host, port)
+        if _is_ip(host):
+            return cls(host, None, port)
+        if not _is_name(host):
+            raise ValueError(f"{host!r} is not the name of a host")
+        return cls(None, host, port)
 
     @property
     def address(self) -> bytes | None:
@@ -50,3 +56,11 @@ def _is_ip(text: str) -> bool:
     except AddressValueError:
         return False
     return True
+
+
+def _is_name(text: str) -> bool:
+    """Can it be asked for?  The system's resolver raises for some texts, instead of finding nothing."""
+    try:
+        return text.isprintable() and bool(text.encode("idna"))
+    except UnicodeError:
+        return False

@@ -40,6 +40,9 @@ from spaceswarm_proxy.dht.tokens import Tokens
 from spaceswarm_proxy.dht.upkeep import Upkeep
 from spaceswarm_proxy.errors import ClosedError, MessageError, SpaceswarmError, SuspendedError
 
+#: Hosts that are remembered for having told us our address.
+_MOST_SAMPLED = 256
+
 #: Told of what happens: a name, and what belongs to it.
 Report = Callable[..., None]
 
@@ -118,6 +121,8 @@ class NodeCore:
         #: Our id, when it may be told: over the server socket alone, since it is the hash of that one's address.
         self.told_id: bytes | None = None
         self._bootstrap_samples: set[bytes] = set()
+        # When a host was last believed about our address, the latest last.
+        self._sampled_hosts: dict[bytes, float] = {}
         self._port_before = 0
 
     # Identity.
@@ -153,8 +158,6 @@ class NodeCore:
         """Our id is another one from now on, and may be told or not."""
         if own_id != self.table.own_id:
             self.table = self.table.rebuilt(own_id)
-            if self.joining.done:
-                self.upkeep.refresh(now)
         if persistent:
             self.ephemeral = False
             self.told_id = own_id
@@ -162,6 +165,9 @@ class NodeCore:
                 self._kept = Store(self.chance, now)
             self.store = self._kept
             self.report("persistent")
+        if self.joining.done:
+            # Whoever is asked gets to know us, and those near to our id shall.
+            self.begin(self.find_node(own_id, background=True), now)
 
     def retire(self) -> None:
         """Who we are is uncertain: do not tell our id, and serve nothing of what is stored."""
@@ -169,6 +175,11 @@ class NodeCore:
         self.told_id = None
         self.store = None
         self.report("ephemeral")
+
+    def unannounce(self, topic: bytes, public_key: bytes) -> None:
+        """Do not tell of this peer ourselves: queries ask everybody but us."""
+        if self._kept is not None:
+            self._kept.unannounce(topic, public_key)
 
     def sampled(self, address: bytes) -> None:
         """Somebody has told us our address."""
@@ -213,56 +224,81 @@ class NodeCore:
             return
         self.answered += 1
         self.last_heard = now
-        if not self.heard(source, response.id, response.to, socket, now) and response.id is not None:
+        if not self.heard(source, response.id, now) and response.id is not None:
             response = response._replace(id=None)
+        self._seen_by(source, response, socket, now)
         request.owner.answered(request, response, now)
 
-    def heard(self, source: bytes, id: bytes | None, to: bytes, socket: int, now: float) -> bool:
+    def heard(self, source: bytes, id: bytes | None, now: float) -> bool:
         """
         Somebody has answered, or asked and said who it is.
 
         :param id: what it says that its id is.
-        :param to: what it says that our address is.
         :returns: whether the id is its own.
         """
         entry = self.table.entries.get(source)
         if entry is not None and entry.contact.id == id:
             entry.pinged = entry.heard = now
-            if now - entry.sampled >= self.upkeep.OLD and socket == self.request_socket:
-                self._sample(entry, to, now)
             return True
-        if is_shunned(source):
+        if id is None or is_shunned(source):
             return False
         contact = contact_at(source)
         if id != contact.id:
-            if id is None:
-                self._sample_bootstrap(source, to)
             return False
-        self._meet(contact, to, now)
+        self._meet(contact, now)
         return True
 
-    def _sample(self, entry: Entry, to: bytes, now: float) -> None:
-        entry.sampled = now
-        self.sampled(to)
-
-    def _meet(self, contact: Contact, to: bytes, now: float) -> None:
+    def _meet(self, contact: Contact, now: float) -> None:
         if not self.table.has_room(contact):
             self.upkeep.contest(contact, now)
         elif contact.id != self.table.own_id:
-            entry = Entry(contact, now)
-            self.table.add(entry)
-            self._sample(entry, to, now)
+            self.table.add(Entry(contact, now))
+
+    def _seen_by(self, source: bytes, response: Response, socket: int, now: float) -> None:
+        """
+        Somebody whom we have asked tells what our address is.
+
+        What requests say of it is not believed: they cost nothing, and where they come from may be forged.  Nor is a
+        host believed more than once in a while: it has as many ports, and so ids, as it likes.
+        """
+        entry = self.table.entries.get(source)
+        if response.id is None:
+            self._sample_bootstrap(source, response.to)
+        elif entry is not None and now - entry.sampled >= self.upkeep.OLD and socket == self.request_socket:
+            entry.sampled = now
+            host = source[:HOST_LENGTH]
+            if now - self._sampled_hosts.get(host, NEVER) >= self.upkeep.OLD:
+                self._sampled_hosts.pop(host, None)
+                self._sampled_hosts[host] = now
+                if len(self._sampled_hosts) > _MOST_SAMPLED:
+                    del self._sampled_hosts[next(iter(self._sampled_hosts))]
+                self.sampled(response.to)
 
     def _sample_bootstrap(self, source: bytes, to: bytes) -> None:
         """A few nodes that do not tell their id are believed all the same: the first ones may be such."""
         samples = self._bootstrap_samples
-        if source not in samples and len(samples) < max(1, self.options.bootstrap_count):
+        if source not in samples and len(samples) < max(1, self.options.bootstrap_count) and not is_shunned(source):
             samples.add(source)
             self.sampled(to)
+
+    def doubt_address(self, firewall: bool) -> None:
+        """
+        We may be somewhere else: everybody may tell us our address again.
+
+        :param firewall: is it an open question again, too, whether others can reach us?
+        """
+        self._sampled_hosts.clear()
+        for entry in self.table:
+            entry.sampled = NEVER
+        if firewall and self.firewalled != self.options.firewalled:
+            self.firewalled = self.options.firewalled
+            # Requests leave from the other socket now, which has another address.
+            self.forget_samples(NatSampler())
 
     def forget_samples(self, nat: NatSampler) -> None:
         """What our address looks like is known better by another sampler."""
         self._bootstrap_samples.clear()
+        self._sampled_hosts.clear()
         before, self.nat = self.nat.value, nat
         if nat.value != before:
             self.report("nat_changed")
@@ -406,12 +442,10 @@ class NodeCore:
 
     def advance(self, now: float) -> None:
         """Do what is due."""
-        if self.suspended or self.closed:
-            return
-        self.requests.advance(now)
-        self.responder.advance(now)
-        self.joining.advance(now)
-        self.upkeep.advance(now)
+        for part in (self.requests, self.responder, self.joining, self.upkeep):
+            # Whoever is told that a request has failed may suspend or close the node.
+            if not self.suspended:
+                part.advance(now)
 
     # Life.
 
@@ -422,7 +456,7 @@ class NodeCore:
         :param nodes: addresses known from before, the most recently heard first.
         """
         self._add_public_host()
-        for address in reversed(list(nodes)):
+        for address in nodes:
             contact = contact_at(address)
             if contact.id != self.table.own_id and not is_shunned(address):
                 self.table.add(Entry(contact, now))
@@ -431,6 +465,7 @@ class NodeCore:
     def moved(self, now: float) -> None:
         """The machine is in another network: see who can be reached from here."""
         if self.joining.done and not self.suspended:
+            self.doubt_address(False)
             self.upkeep.refresh(now)
 
     def suspend(self, now: float) -> None:
@@ -446,8 +481,9 @@ class NodeCore:
             self.suspended = False
             if self.server_port != self._port_before:
                 self._rebound(now)
-            self.upkeep.wakeup(now)
-            self.upkeep.refresh(now)
+            if self.joining.begun:
+                self.upkeep.wakeup(now)
+                self.upkeep.refresh(now)
 
     def _rebound(self, now: float) -> None:
         """Our port is another one: what others have said of our address does not hold any more."""
@@ -468,6 +504,7 @@ class NodeCore:
 
     def _give_up(self, problem: SpaceswarmError, now: float) -> None:
         self.joining.stop()
+        self.responder.forget_delayed()
         self.requests.fail_all(problem, now)
 
     def _check_open(self) -> None:

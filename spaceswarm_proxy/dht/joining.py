@@ -34,6 +34,8 @@ STABLE = 1200.0
 MORE_STABLE = 3600.0
 #: The same while nobody has told us our address, and for a node that was told to be persistent.
 SOON = 40.0
+#: Seconds until an address translation has forgotten, as a rule, whom a socket has sent to.
+FORGOTTEN = 300.0
 #: Nodes that are asked to ping us, and how many must reach us: of those, or of fewer.
 PROBES = 5
 ENOUGH = 3
@@ -47,6 +49,8 @@ class Joining:
     """How far a node has come."""
 
     def __init__(self, node: NodeCore) -> None:
+        #: Has it begun at all?
+        self.begun = False
         #: Has the first attempt ended, whether anybody was found or not?
         self.done = False
         #: Was nobody found, and has nobody come since?
@@ -67,6 +71,7 @@ class Joining:
 
     def begin(self, now: float) -> None:
         """Look for the network."""
+        self.begun = True
         if self._adaptive:
             self._check_at = now + STABLE
         self._look(now)
@@ -116,8 +121,9 @@ class Joining:
     def renamed(self, now: float) -> None:
         """Our address has changed: we are nobody until it is known that others can reach us there."""
         self._node.retire()
+        self._node.doubt_address(True)
         self._checked_host = None
-        self._check_at = now
+        self._check_at = now + (FORGOTTEN if self._node.firewalled else 0)
 
     def lost(self, now: float) -> None:
         """Nobody seems to be there any more: look, unless that is under way."""
@@ -128,6 +134,7 @@ class Joining:
         """We may be somewhere else by now."""
         self._checked_host = None
         self._retry_after = RETRY
+        self._node.doubt_address(not self._forced)
         if self._adaptive:
             self._check_at = now + MORE_STABLE
             if not self._node.ephemeral:
@@ -150,7 +157,7 @@ class Joining:
     def _replied(self, reply: QueryReply, now: float) -> None:
         if self._quick:
             self._quick = False
-            self._node.ask(reply.contact.address, self.ping_nat(), self._quick_answer, now)
+            self._node.ask_if_free(reply.contact.address, self.ping_nat(), self._quick_answer, now)
 
     def _quick_answer(self, answer: Response | SpaceswarmError, now: float) -> None:
         self._reached = isinstance(answer, Response)
@@ -269,8 +276,11 @@ class _Probe:
         self._asked = self._missing = len(addresses)
         command = self._node.joining.ping_nat()
         for address in addresses:
-            self._node.send(OutgoingRequest(address, command, self), now)
-        if not addresses:
+            try:
+                self._node.send(OutgoingRequest(address, command, self), now)
+            except SpaceswarmError:
+                self._missing -= 1
+        if not self._missing:
             self._done(None, now)
 
     def answered(self, request: OutgoingRequest, response: Response, now: float) -> None:

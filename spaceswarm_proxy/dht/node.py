@@ -92,6 +92,10 @@ class DHTNode:
     A node of a Spaceswarm or Hyperswarm network.
 
     It works from its construction on, whether it finds anybody or not, until it is closed.
+
+    While it is suspended or closed, what returns :class:`~spaceswarm_proxy.dht.replies.Replies` raises
+    ``SuspendedError`` or ``ClosedError`` at once, and what returns a Deferred fails with it.  So it is with arguments
+    that make no sense, and ``ValueError``; :meth:`ping` raises that one.
     """
 
     def __init__(
@@ -396,25 +400,35 @@ class DHTNode:
         :param topic: 32 bytes; under the hash of the public key it is the key itself that is found, by ``find_peer``.
         :param key_pair: by default the node's own.
         :param relays: nodes that forward handshakes to us; three count.
-        :param bump: milliseconds since 1970: a sign to others that there is news.
+        :param bump: whole milliseconds since 1970: a sign to others that there is news.
         :param clear: take back what was announced before; without, its relays stay as they were.
         :returns: who is there already; ``finished`` fires when the nearest nodes have confirmed.
         """
         announce, addresses = self._operations.announce, relay_addresses(relays)
-        return self._start(nodes, announce, _check_id(topic), key_pair or self.key_pair, addresses, bump, clear)
+        pair = key_pair or self.key_pair
+        replies = self._start(nodes, announce, _check_id(topic), pair, addresses, bump, clear)
+        if clear:
+            self._core.unannounce(topic, pair.public_key)
+        return replies
 
     def lookup_and_unannounce(
         self, topic: bytes, key_pair: KeyPair | None = None, *, nodes: Sequence[HostPort] = ()
     ) -> Replies[TopicPeers]:
         """Look for the peers under a topic, and be found there no more."""
-        unannounce = self._operations.lookup_and_unannounce
-        return self._start(nodes, unannounce, _check_id(topic), key_pair or self.key_pair)
+        pair = key_pair or self.key_pair
+        replies = self._start(nodes, self._operations.lookup_and_unannounce, _check_id(topic), pair)
+        self._core.unannounce(topic, pair.public_key)
+        return replies
 
     def unannounce(
         self, topic: bytes, key_pair: KeyPair | None = None, *, nodes: Sequence[HostPort] = ()
     ) -> Deferred[None]:
         """:returns: a Deferred that fires when nobody tells of us under the topic any more."""
-        return self.lookup_and_unannounce(topic, key_pair, nodes=nodes).finished()
+
+        async def unannounce() -> None:
+            await self.lookup_and_unannounce(topic, key_pair, nodes=nodes).finished()
+
+        return Deferred.fromCoroutine(unannounce())
 
     def _start(self, nodes: Sequence[HostPort], make: Callable[..., Query], *arguments: Any) -> Replies[Any]:
         beginnings = [address_of(*node) for node in nodes]

@@ -112,7 +112,8 @@ class Operations:
                 return None
             reply = LookupReply.parse(value)
             topics = frozenset({topic})
-            return TopicPeers(tuple(_peer(record, topics) for record in reply.peers), reply.bump)
+            # An honest node tells of no more than this.
+            return TopicPeers(tuple(_peer(record, topics) for record in reply.peers[:MAX_ANSWER]), reply.bump)
 
         command = Command.make(False, LOOKUP, topic)
         return self._query(topic, command, read, found, ended, react=react, commit=commit)
@@ -131,7 +132,9 @@ class Operations:
         Be found under a topic, and see who is there.
 
         :param clear: take back first what was announced before, whose relays would stay otherwise.
+        :raises ValueError: the bump does not fit into a record.
         """
+        encode_uint(bump)  # Now, not when the first record is signed.
 
         def commit(reply: QueryReply) -> Command | None:
             signed = self._signed(self._profile.announce, key_pair, topic, reply, relays, bump)
@@ -248,7 +251,7 @@ def relay_addresses(relays: Sequence[HostPort]) -> tuple[bytes, ...]:
 
 
 def _peer(record: PeerRecord, topics: frozenset[bytes] = frozenset()) -> Peer:
-    return Peer.keyed(record.public_key, tuple(host_port(relay) for relay in record.relays), topics)
+    return Peer.keyed(record.public_key, tuple(host_port(relay) for relay in record.cut().relays), topics)
 
 
 def _check_value(value: bytes) -> None:

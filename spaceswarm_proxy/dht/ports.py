@@ -57,11 +57,12 @@ class NodePorts:
 
         :param server_ports: the first one that is free is taken.
         :raises CannotListenError: none of them is.
+        :raises OSError: there can be no socket at all.
         """
         self._ports[SERVER_SOCKET] = self._listen(SERVER_SOCKET, server_ports)
         try:
             self._ports[CLIENT_SOCKET] = self._listen(CLIENT_SOCKET, (client_port, 0) if client_port else (0,))
-        except CannotListenError:
+        except Exception:
             self.close()
             raise
 
@@ -99,10 +100,13 @@ def candidates(port: int | None, any_port: bool) -> tuple[int, ...]:
 
     :param port: the wish: ``None`` for the usual one, 0 for any.
     :param any_port: may it be another one if that is taken?
+    :raises ValueError: the wish is no port.
     """
     if port == 0:
         return (0,)
     first = DEFAULT_PORT if port is None else port
+    if not 0 < first < 0x10000:
+        raise ValueError(f"{port} is not a port")
     if not any_port:
         return (first,)
     return (*range(first, min(first + _TRIED, 0x10000)), 0)
@@ -113,9 +117,9 @@ def local_host() -> str | None:
     :returns: our address on the way to the internet, as the system's routes say; ``None`` without such a way.  Nothing
         is sent.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect(("192.0.2.1", 9))  # For documentation (RFC 5737): it belongs to nobody.
-        except OSError:
-            return None
-        return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0])
+    except OSError:  # No route; or no socket is to be had at all.
+        return None

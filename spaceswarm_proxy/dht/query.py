@@ -178,13 +178,13 @@ class Query:
         :param only_nodes: ask nobody but these, and those that they name.
         """
         for address in nodes:
-            self._offer(address, None, now)
+            self._offer(address, [])
         self._from_table = only_nodes
         if not only_nodes and len(self._candidates) < K:
-            self._add_table(K - len(self._candidates), now)
+            self._add_table(K - len(self._candidates))
         if not only_nodes and len(self._candidates) < K:
             for address in self._host.beginnings():
-                self._offer(address, None, now)
+                self._offer(address, [])
         self._slowed = bool(nodes) and not self._from_table
         self._visit(now)
 
@@ -197,6 +197,8 @@ class Query:
 
     def answered(self, request: OutgoingRequest, response: Response, now: float) -> None:
         """A node has answered."""
+        if self.ended:
+            return  # By what else came of the answer: a node that learns its address from it may be closed for it.
         self._returned(request)
         self._referrers[request.to] = None
         reply = QueryReply(contact_at(request.to), response)
@@ -206,8 +208,7 @@ class Query:
                 self._keep(reply)
         else:
             self.errors += 1
-        for address in response.closer:
-            self._offer(address, request.to, now)
+        self._named(response.closer, request.to, now)
         if response.error == OK:
             self._tell(reply, now)
         self._visit(now)
@@ -238,18 +239,29 @@ class Query:
 
     # Whom to ask.
 
-    def _add_table(self, count: int, now: float) -> None:
+    def _add_table(self, count: int) -> None:
         self._from_table = True
         for address in self._host.nearest(self.target, count):
-            self._offer(address, None, now)
+            self._offer(address, [])
 
     def _is_closer(self, distance: int) -> bool:
         return len(self._distances) < K or distance < self._distances[-1]
 
-    def _offer(self, address: bytes, told_by: bytes | None, now: float) -> None:
-        """Somebody names a node."""
+    def _named(self, addresses: list[bytes], told_by: bytes, now: float) -> None:
+        """A node names others; most of them are no news."""
+        known = self._referrers
+        for address in addresses:
+            referrers = known.get(address)
+            if referrers is not None:
+                referrers.append(told_by)
+            elif address not in known:
+                self._offer(address, [told_by])
+            elif address in self._down:
+                self._host.hint_down(address, told_by, now)
+
+    def _offer(self, address: bytes, told_by: list[bytes]) -> None:
+        """A node may be asked, if it is near enough, and was not named before."""
         if address in self._referrers:
-            self._named_again(address, told_by, now)
             return
         contact = contact_at(address)
         distance = contact.number ^ self._origin
@@ -257,17 +269,8 @@ class Query:
             return
         if contact.id == self._host.own_id or is_shunned(address):
             return
-        self._referrers[address] = [] if told_by is None else [told_by]
+        self._referrers[address] = told_by
         heappush(self._candidates, (distance, address))
-
-    def _named_again(self, address: bytes, told_by: bytes | None, now: float) -> None:
-        referrers = self._referrers[address]
-        if told_by is None:
-            return
-        if referrers is not None:
-            referrers.append(told_by)
-        elif address in self._down:
-            self._host.hint_down(address, told_by, now)
 
     def _limit(self) -> int:
         if self._slowed and self.successes + self.errors >= CONCURRENCY:
@@ -327,7 +330,7 @@ class Query:
 
     def _arrived(self, now: float) -> None:
         if not self._from_table and self.successes < _FEW:
-            self._add_table(K, now)
+            self._add_table(K)
             if self._candidates:
                 self._visit(now)
                 return
@@ -409,11 +412,12 @@ class Query:
     def _end(self, problem: SpaceswarmError | None, now: float) -> None:
         if self.ended:
             return
+        on_end = self._on_end
         self._stop()
         if self.asked and not self.successes:
             self._host.nobody_answered(now)
-        if self._on_end is not None:
-            self._on_end(problem, now)
+        if on_end is not None:
+            on_end(problem, now)
 
     def _stop(self) -> None:
         self._phase = _Phase.ENDED
@@ -424,6 +428,8 @@ class Query:
         self._candidates.clear()
         self._referrers.clear()
         self._down.clear()
+        # These hold the query, as a rule: it would be left to the garbage collector.
+        self._on_reply = self._on_end = self._react = self._commit = None
         self._host.query_ended(self)
 
 

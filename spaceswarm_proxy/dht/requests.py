@@ -151,6 +151,7 @@ class Requests:
         request.arrived_on = socket
         if self._round_trips is not None and request.attempts <= 2:
             self._round_trips.measured(source, now - request.last_sent, now)
+        self._send_waiting(now)
         return request
 
     def cancel(self, request: OutgoingRequest) -> None:
@@ -167,11 +168,13 @@ class Requests:
 
     def next_deadline(self) -> float | None:
         """:returns: when :meth:`advance` has something to do, in seconds."""
-        self._drop_done()
-        deadlines = [self._deadlines[0][0]] if self._deadlines else []
-        if self._waiting:
-            deadlines.append(self.window.due)
-        return min(deadlines, default=None)
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][2].done:
+            heappop(deadlines)
+        due = self.window.due if self._waiting else None
+        if deadlines and (due is None or deadlines[0][0] < due):
+            return deadlines[0][0]
+        return due
 
     def advance(self, now: float) -> None:
         """Repeat what had no answer, or give it up; send what has waited for room."""
@@ -180,6 +183,9 @@ class Requests:
             request = heappop(deadlines)[2]
             if not request.done:
                 self._missed(request, now)
+        self._send_waiting(now)
+
+    def _send_waiting(self, now: float) -> None:
         while self._waiting and not self.window.is_full(now):
             request = self._waiting.popleft()
             if not request.done:
@@ -225,11 +231,6 @@ class Requests:
         if request.attempts:
             del self._by_tid[request.tid]
             self.window.finished()
-
-    def _drop_done(self) -> None:
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][2].done:
-            heappop(deadlines)
 
     def _free_tid(self) -> bytes:
         while True:

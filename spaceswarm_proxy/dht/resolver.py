@@ -7,7 +7,7 @@ from typing import Any
 
 import txaio
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IResolutionReceiver
 from zope.interface import implementer
 
@@ -41,6 +41,11 @@ class BootstrapResolver:
         known = [address for node in self._nodes for address in (node.address, self._resolved.get(node)) if address]
         return tuple(dict.fromkeys(known))
 
+    @property
+    def busy(self) -> bool:
+        """Is anything being resolved?"""
+        return self._resolving is not None
+
     def start(self) -> Deferred[None]:
         """:returns: a Deferred that fires when everything that has to be resolved at first is, or can't be."""
         return self._resolve([node for node in self._nodes if node.address is None])
@@ -69,7 +74,10 @@ class BootstrapResolver:
         assert node.name is not None
         collector = _FirstHost()
         self._reactor.nameResolver.resolveHostName(collector, node.name, node.port, [IPv4Address])
-        host = await collector.complete
+        try:
+            host = await collector.complete
+        except CancelledError:
+            return
         if host is None:
             log.debug("{name} has no address", name=node.name)
             return

@@ -43,6 +43,7 @@ from spaceswarm_proxy.dht.commands import (
     UNKNOWN_COMMAND,
 )
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, ID_LENGTH
+from spaceswarm_proxy.dht.forwarding import Forwarding
 from spaceswarm_proxy.dht.message import (
     HAS_CLOSER,
     HAS_ID,
@@ -100,7 +101,7 @@ class Surroundings(Protocol):
     def id_for(self, socket: int) -> bytes | None:
         """:returns: our id, if it may be told over this socket."""
 
-    def heard(self, source: bytes, id: bytes | None, to: bytes, socket: int, now: float) -> bool:
+    def heard(self, source: bytes, id: bytes | None, now: float) -> bool:
         """
         Somebody has sent a request with an id.
 
@@ -126,8 +127,12 @@ class Responder:
         self.answers = 0
         self.silences = 0
         self.refused = 0
-        #: Commands that are served elsewhere: the external ones of a room above.
-        self.others: dict[int, Answer] = {}
+        self.forwarding = Forwarding(node)
+        #: External commands that are not about what is stored; a room above may serve them in its own way.
+        self.others: dict[int, Answer] = {
+            PEER_HANDSHAKE: self.forwarding.handshake,
+            PEER_HOLEPUNCH: self.forwarding.holepunch,
+        }
         self._node = node
         self._profile = profile
         # (when, sequence number, socket, address, datagram)
@@ -188,7 +193,7 @@ class Responder:
             if node.store is None and not flags & INTERNAL:
                 return None
         if flags & HAS_ID:
-            node.heard(source, data[HEAD_LENGTH:_WITH_ID], data[4:HEAD_LENGTH], socket, now)
+            node.heard(source, data[HEAD_LENGTH:_WITH_ID], now)
         tail = node.told_id if socket == SERVER_SOCKET else None
         head = HAS_ID
         if tail is None:
@@ -221,7 +226,7 @@ class Responder:
         if request.token is not None and not self._node.tokens.accepts(request.token, source, now):
             return self._error(INVALID_TOKEN, request, source, socket, self._node.tokens.issue(source, now))
         if request.id is not None:
-            self._node.heard(source, request.id, request.to, socket, now)
+            self._node.heard(source, request.id, now)
         try:
             return self._dispatch(request, source, socket, now)
         except MessageError:
@@ -232,8 +237,6 @@ class Responder:
             serve = self._internal.get(request.command)
         else:
             serve = self.others.get(request.command)
-            if serve is None and request.command in (PEER_HANDSHAKE, PEER_HOLEPUNCH):
-                serve = self._unknown_peer
         if serve is not None:
             return serve(request, source, socket, now)
         store, stored = self._node.store, self._stored.get(request.command)
@@ -314,12 +317,10 @@ class Responder:
                 del self._delayed_of_host[host]
             self._node.transmit(socket, address, reply)
 
-    def _unknown_peer(self, request: Request, source: bytes, socket: int, now: float) -> bytes | None:
-        """Nobody here connects to peers, or forwards to them: whoever asks may ask those who are nearer."""
-        if request.command != PEER_HANDSHAKE or request.target is None or request.value is None:
-            return None
-        flags_and_mode = request.value[:2]
-        return self._reply(request, source, socket, closer=True) if flags_and_mode == b"\x00\x00" else None
+    def forget_delayed(self) -> None:
+        """Owe nobody an answer any more."""
+        self._delayed.clear()
+        self._delayed_of_host.clear()
 
     # What only nodes with a store serve.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import nlargest
+from math import inf
 from random import SystemRandom
 from typing import Any
 
@@ -56,6 +58,9 @@ class CoreRunner:
         self._set_back = 0.0
         self._timer: Any = None
         self._timer_due = 0.0
+        self._news: deque[str] = deque()
+        # Whom to begin with, until we have begun.
+        self._known: Sequence[bytes] | None = None
         now = self.now()
         self._save_at = now + SAVING
         self._look_at = now + LOOKING
@@ -69,18 +74,24 @@ class CoreRunner:
 
     def start(self, known: Sequence[bytes]) -> None:
         """
-        Look for the network.
+        Look for the network, as soon as there is anybody to begin with.
 
         :param known: addresses from before, most recently heard first.
         """
+        resolving = self._resolver.start()
+        self._known = known
+        if known:
+            self._begin(None)
+        else:
+            resolving.addCallback(self._begin)
 
-        def start(_: None) -> None:
-            if not self.core.closed:
-                self.core.bootstrap = self._resolver.addresses
-                self.core.start(self.now(), known)
-                self.arm()
-
-        self._resolver.start().addCallback(start)
+    def _begin(self, _: None) -> None:
+        self.core.bootstrap = self._resolver.addresses
+        # Whoever was suspended meanwhile begins when it is resumed.
+        if self._known is not None and not self.core.suspended:
+            known, self._known = self._known, None
+            self.core.start(self.now(), known)
+            self.arm()
 
     def now(self) -> float:
         """:returns: seconds; when the machine's clock is set back, this goes on from where it was."""
@@ -88,6 +99,8 @@ class CoreRunner:
         if now < self._latest_time:
             self._set_back += self._latest_time - now
             now = self._latest_time
+            # The reactor's timer waits until the clock is where it was; the next arm() sets another.
+            self._timer_due = inf
         self._latest_time = now
         return now
 
@@ -115,6 +128,8 @@ class CoreRunner:
             self.ports.bind((server, *candidates(server, True)), client)
             self.core.server_port = self.ports.server_port
             self.core.resume(self.now())
+            if not self._resolver.busy:
+                self._begin(None)
             self.arm()
 
     def close(self) -> None:
@@ -138,7 +153,9 @@ class CoreRunner:
         self.ports.transmit(socket, address, data, ttl)
 
     def arm(self) -> None:
-        """See that the timer goes off when the core has something to do; too early does no harm."""
+        """A turn is over: tell of it, and see that the timer goes off when the core has something to do."""
+        if self._news:
+            self._tell_news()
         if self.core.suspended:
             return
         deadline = self.core.next_deadline()
@@ -152,11 +169,13 @@ class CoreRunner:
     def _advance(self) -> None:
         self._timer = None
         now = self.now()
-        self.core.advance(now)
-        if now >= self._look_at:
-            self._look_at = now + LOOKING
-            self._look_around(now)
-        self.arm()
+        try:
+            self.core.advance(now)
+            if now >= self._look_at and not self.core.suspended:
+                self._look_at = now + LOOKING
+                self._look_around(now)
+        finally:
+            self.arm()
 
     def _look_around(self, now: float) -> None:
         """Is the machine in another network?  Is it time to save?"""
@@ -164,7 +183,7 @@ class CoreRunner:
         if host != self._local_host:
             self._local_host = host
             self.core.moved(now)
-            self._tell("moved")
+            self._report("moved")
         if now >= self._save_at:
             self._save()
 
@@ -179,10 +198,16 @@ class CoreRunner:
     def _report(self, name: str) -> None:
         if name == "beginnings_wanted":
             self._resolver.again()
-            return
-        if name == "ready":
-            self._save()
-        self._tell(name)
+        else:
+            self._news.append(name)
+
+    def _tell_news(self) -> None:
+        """Only now, as those who are told may do anything with the node: the core has to be done with its turn."""
+        while self._news and not self.core.closed:
+            name = self._news.popleft()
+            if name == "ready":
+                self._save()
+            self._tell(name)
 
     def _beginnings_found(self, addresses: tuple[bytes, ...]) -> None:
         self.core.bootstrap = addresses

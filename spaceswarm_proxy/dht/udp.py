@@ -34,7 +34,6 @@ _MAX_DATAGRAM = 65536
 _KERNEL_BUFFER = 1 << 20
 
 
-
 @implementer(IReadDescriptor)
 class UDPPort:
     """A bound socket."""
@@ -55,6 +54,8 @@ class UDPPort:
         :param turn_ended: called after the datagrams of a turn.
         """
         self.number = number
+        #: What it is bound to; 0 before it is.
+        self.port = 0
         #: Datagrams that the system did not take from us.
         self.unsent = 0
         self._reactor = reactor
@@ -78,6 +79,7 @@ class UDPPort:
         except OSError as problem:
             self._socket.close()
             raise CannotListenError(host, port, problem) from problem
+        self.port = int(self._socket.getsockname()[1])
         self._reactor.addReader(self)
 
     def close(self) -> None:
@@ -86,11 +88,6 @@ class UDPPort:
             self._reactor.removeReader(self)
             self._socket.close()
 
-    @property
-    def port(self) -> int:
-        """What it is bound to."""
-        return int(self._socket.getsockname()[1])
-
     def send(self, data: bytes, address: bytes, ttl: int = 0) -> None:
         """
         Send a datagram; one that the system does not take is lost, as any may be.
@@ -98,12 +95,13 @@ class UDPPort:
         :param address: six bytes.
         :param ttl: of the IP packet; 0 for the system's default.
         """
-        if ttl:
-            usual = self._socket.getsockopt(socket.IPPROTO_IP, socket.IP_TTL)
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        if not ttl or self._socket.fileno() < 0:
+            self._send_to(data, host_port(address))
+            return
+        usual = self._socket.getsockopt(socket.IPPROTO_IP, socket.IP_TTL)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
         self._send_to(data, host_port(address))
-        if ttl:
-            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, usual)
+        self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, usual)
 
     def _send_to(self, data: bytes, to: tuple[str, int]) -> None:
         try:
@@ -138,7 +136,11 @@ class UDPPort:
                 if self._socket.fileno() < 0:
                     return count
                 continue
-            reply = receive(data, _packed(source), number, now)
+            try:
+                reply = receive(data, _packed(source), number, now)
+            except Exception:  # A fault of ours; let through, it would make the reactor close the socket.
+                log.failure("a datagram to {prefix} could not be handled", prefix=self.logPrefix())
+                continue
             if reply is not None:
                 self._send_to(reply, source)
         return MAX_TURN
@@ -146,10 +148,10 @@ class UDPPort:
     def _read_batch(self, now: float) -> int:
         assert self._batch is not None
         try:
-            count, unsent = self._batch.run(self._socket.fileno(), self._receive, self.number, now, self.send)
+            count, unsent = self._batch.run(self._socket, self._receive, self.number, now, self.send)
         except OSError as problem:
             log.warn("{prefix}: no batches: {problem}", prefix=self.logPrefix(), problem=problem)
-            self._batch = None
+            self._batch, self._batched = None, False
             return 0
         self.unsent += unsent
         return count

@@ -9,6 +9,7 @@ the places of those.
 from __future__ import annotations
 
 from heapq import nsmallest
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from spaceswarm_proxy.dht.commands import PING
@@ -89,17 +90,15 @@ class Upkeep:
         """A row is full: the newcomer gets the place of whoever has been tried least recently, if that one is gone."""
         if not self._node.joining.done or self._contests >= MAX_CONTESTS:
             return
-        row = [entry for entry in self._node.table.row(newcomer.id) if entry.pinged < self._tick_began]
-        if not row:
+        oldest = min(self._node.table.row(newcomer.id), key=_tried, default=None)
+        if oldest is None or oldest.pinged >= self._tick_began:
             return
-        oldest = min(row, key=_tried)
         if now - oldest.pinged < RECENT and now - oldest.added > self.OLD:
             return
-        heard = oldest.heard
 
         def done(answer: Response | SpaceswarmError, now: float) -> None:
             self._contests -= 1
-            if isinstance(answer, Response) and oldest.heard > heard:
+            if isinstance(answer, Response) and answer.id is not None:
                 return
             if isinstance(answer, SpaceswarmError) and not isinstance(answer, RequestTimeoutError):
                 return
@@ -112,13 +111,12 @@ class Upkeep:
 
     def _check(self, entry: Entry, now: float) -> None:
         """See whether a node is still there, and the one that it was."""
-        heard = entry.heard
 
         def done(answer: Response | SpaceswarmError, later: float) -> None:
             self._checks -= 1
             if isinstance(answer, RequestTimeoutError):
                 self._node.unanswered(entry.contact.address, now, later)
-            elif isinstance(answer, Response) and entry.heard <= heard:
+            elif isinstance(answer, Response) and answer.id is None:
                 self._node.table.remove(entry.contact.address)
 
         entry.pinged = now
@@ -135,7 +133,7 @@ class Upkeep:
     def wakeup(self, now: float) -> None:
         """The machine has slept: nothing that was known is certain."""
         for entry in self._node.table:
-            entry.pinged = entry.added = entry.sampled = NEVER
+            entry.pinged = entry.added = NEVER
         self.health.reset()
         self.next_tick = now + TICK
         self._tick_began = now
@@ -190,9 +188,5 @@ class Upkeep:
             self._node.report("network_update")
 
 
-def _tried(entry: Entry) -> tuple[float, float]:
-    return entry.pinged, entry.added
-
-
-def _heard(entry: Entry) -> float:
-    return entry.heard
+_tried = attrgetter("pinged", "added")
+_heard = attrgetter("heard")

@@ -1,7 +1,8 @@
 """
 What requests and responses carry as their value: records of peers, announces, and records that are kept for others.
 
-These are cold, and read with their grammar; a message's value is bounded by its datagram.
+These are cold, and read with their grammar, but for the answers to a lookup, of which there are many; a message's
+value is bounded by its datagram.
 
 :source: npm ``hyperdht`` 6; spec/dht.md, sections 13 and 14.
 """
@@ -18,14 +19,18 @@ from spaceswarm_proxy.codec.compact import (
     BUFFER,
     FIXED32,
     FIXED64,
+    MAX_ITEMS,
     TEXT,
     UINT,
     Counted,
     encode_buffer,
     encode_uint,
+    read_addresses,
+    read_fixed,
+    read_uint,
 )
 from spaceswarm_proxy.crypto.hashing import hash32
-from spaceswarm_proxy.crypto.keys import KeyPair, verify
+from spaceswarm_proxy.crypto.keys import PUBLIC_KEY_LENGTH, KeyPair, verify
 from spaceswarm_proxy.errors import MessageError
 
 #: Addresses of relays that are kept with a peer; who sends more has them cut off.
@@ -37,6 +42,8 @@ HAS_SIGNATURE = 4
 HAS_BUMP = 8
 
 PEER_RECORD = Struct("public_key" / FIXED32, "relays" / ADDRESSES)
+#: Bytes that one has at least.
+SMALLEST_RECORD = PUBLIC_KEY_LENGTH + 1
 
 ANNOUNCE = Struct(
     "flags" / UINT,
@@ -47,7 +54,7 @@ ANNOUNCE = Struct(
 )
 
 #: Nodes from before there were bumps end after the array.
-LOOKUP_REPLY = Struct("peers" / Counted(PEER_RECORD, 33), "rest" / GreedyBytes)
+LOOKUP_REPLY = Struct("peers" / Counted(PEER_RECORD, SMALLEST_RECORD), "rest" / GreedyBytes)
 
 MUTABLE_PUT = Struct("public_key" / FIXED32, "seq" / UINT, "value" / BUFFER, "signature" / FIXED64)
 MUTABLE_REPLY = Struct("seq" / UINT, "value" / BUFFER, "signature" / FIXED64)
@@ -176,9 +183,25 @@ class LookupReply(NamedTuple):
     @classmethod
     def parse(cls, data: bytes | None) -> LookupReply:
         """:raises MessageError: it is not one."""
-        fields = _parse(LOOKUP_REPLY, data)
-        bump = _parse(UINT, fields.rest) if fields.rest else 0
-        return cls(tuple(PeerRecord._read(peer) for peer in fields.peers), bump)
+        if data is None:
+            raise MessageError("no-value")
+        try:
+            return cls._read(data)
+        except MessageError as problem:
+            raise MessageError("bad-value", problem.kind) from None
+
+    @classmethod
+    def _read(cls, data: bytes) -> LookupReply:
+        """The same as the grammar; a lookup reads twenty of these."""
+        peers = []
+        count, offset = read_uint(data, 0)
+        if count * SMALLEST_RECORD > len(data):
+            raise MessageError("array-too-long", str(count))
+        for _ in range(count):
+            public_key, offset = read_fixed(data, offset, PUBLIC_KEY_LENGTH)
+            relays, offset = read_addresses(data, offset, MAX_ITEMS)
+            peers.append(PeerRecord(public_key, tuple(relays)))
+        return cls(tuple(peers), read_uint(data, offset)[0] if offset < len(data) else 0)
 
     def encode(self) -> bytes:
         """:returns: it in bytes."""

@@ -62,6 +62,7 @@ CORES = (
     "dht.upkeep",
     "dht.values",
     "dht.window",
+    "dht.witnesses",
     "proxy.event",
     "proxy.features",
     "proxy.mux",

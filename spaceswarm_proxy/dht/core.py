@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from spaceswarm_proxy.crypto.profile import SPACESWARM, Profile
@@ -38,10 +39,8 @@ from spaceswarm_proxy.dht.store import Store
 from spaceswarm_proxy.dht.table import NEVER, Entry, RoutingTable
 from spaceswarm_proxy.dht.tokens import Tokens
 from spaceswarm_proxy.dht.upkeep import Upkeep
+from spaceswarm_proxy.dht.witnesses import STALE, Witnesses
 from spaceswarm_proxy.errors import ClosedError, MessageError, SpaceswarmError, SuspendedError
-
-#: Hosts that are remembered for having told us our address.
-_MOST_SAMPLED = 256
 
 #: Told of what happens: a name, and what belongs to it.
 Report = Callable[..., None]
@@ -81,7 +80,8 @@ class NodeCore:
         """
         :param transmit: sends a datagram: socket, address, bytes, TTL (0 for the default).
         :param report: told of events by name: ``ready``, ``persistent``, ``ephemeral``, ``nat_changed``,
-            ``network_update``, ``wakeup``, ``unreachable``, ``reachable``, ``beginnings_wanted``.
+            ``network_update``, ``wakeup``, ``unreachable``, ``reachable``, ``beginnings_wanted``.  It must not call
+            the node back before the call that it is told from is over.
         :param wall_clock: milliseconds since 1970.
         :param now: seconds, by any clock that does not go backwards; so everywhere.
         """
@@ -118,11 +118,11 @@ class NodeCore:
         self.answered = 0
         self.queries: set[Query] = set()
         self.queries_begun = 0
+        # Queries that were wanted before it was known where to begin.
+        self._early: list[Callable[[float], None]] = []
         #: Our id, when it may be told: over the server socket alone, since it is the hash of that one's address.
         self.told_id: bytes | None = None
-        self._bootstrap_samples: set[bytes] = set()
-        # When a host was last believed about our address, the latest last.
-        self._sampled_hosts: dict[bytes, float] = {}
+        self._witnesses = Witnesses(options.bootstrap_count)
         self._port_before = 0
 
     # Identity.
@@ -255,31 +255,15 @@ class NodeCore:
             self.table.add(Entry(contact, now))
 
     def _seen_by(self, source: bytes, response: Response, socket: int, now: float) -> None:
-        """
-        Somebody whom we have asked tells what our address is.
-
-        What requests say of it is not believed: they cost nothing, and where they come from may be forged.  Nor is a
-        host believed more than once in a while: it has as many ports, and so ids, as it likes.
-        """
+        """Somebody whom we have asked tells what our address is."""
         entry = self.table.entries.get(source)
         if response.id is None:
-            self._sample_bootstrap(source, response.to)
-        elif entry is not None and now - entry.sampled >= self.upkeep.OLD and socket == self.request_socket:
-            entry.sampled = now
-            host = source[:HOST_LENGTH]
-            if now - self._sampled_hosts.get(host, NEVER) >= self.upkeep.OLD:
-                self._sampled_hosts.pop(host, None)
-                self._sampled_hosts[host] = now
-                if len(self._sampled_hosts) > _MOST_SAMPLED:
-                    del self._sampled_hosts[next(iter(self._sampled_hosts))]
+            if self._witnesses.believes_unnamed(source):
                 self.sampled(response.to)
-
-    def _sample_bootstrap(self, source: bytes, to: bytes) -> None:
-        """A few nodes that do not tell their id are believed all the same: the first ones may be such."""
-        samples = self._bootstrap_samples
-        if source not in samples and len(samples) < max(1, self.options.bootstrap_count) and not is_shunned(source):
-            samples.add(source)
-            self.sampled(to)
+        elif entry is not None and now - entry.sampled >= STALE and socket == self.request_socket:
+            entry.sampled = now
+            if self._witnesses.believes(source, now):
+                self.sampled(response.to)
 
     def doubt_address(self, firewall: bool) -> None:
         """
@@ -287,7 +271,7 @@ class NodeCore:
 
         :param firewall: is it an open question again, too, whether others can reach us?
         """
-        self._sampled_hosts.clear()
+        self._witnesses.forget_hosts()
         for entry in self.table:
             entry.sampled = NEVER
         if firewall and self.firewalled != self.options.firewalled:
@@ -297,8 +281,7 @@ class NodeCore:
 
     def forget_samples(self, nat: NatSampler) -> None:
         """What our address looks like is known better by another sampler."""
-        self._bootstrap_samples.clear()
-        self._sampled_hosts.clear()
+        self._witnesses.forget()
         before, self.nat = self.nat.value, nat
         if nat.value != before:
             self.report("nat_changed")
@@ -376,7 +359,10 @@ class NodeCore:
         self.queries.add(query)
         self.queries_begun += 1
         self.upkeep.asked(now)
-        query.start(now, tuple(nodes), only_nodes)
+        if self.joining.begun:
+            query.start(now, tuple(nodes), only_nodes)
+        else:
+            self._early.append(partial(query.start, nodes=tuple(nodes), only_nodes=only_nodes))
 
     def nearest(self, target: bytes, count: int) -> list[bytes]:
         """:returns: addresses from the routing table."""
@@ -461,6 +447,9 @@ class NodeCore:
             if contact.id != self.table.own_id and not is_shunned(address):
                 self.table.add(Entry(contact, now))
         self.joining.begin(now)
+        early, self._early = self._early, []
+        for start in early:
+            start(now)
 
     def moved(self, now: float) -> None:
         """The machine is in another network: see who can be reached from here."""
@@ -506,6 +495,10 @@ class NodeCore:
         self.joining.stop()
         self.responder.forget_delayed()
         self.requests.fail_all(problem, now)
+        # Those that have not asked anybody yet.
+        self._early.clear()
+        for query in list(self.queries):
+            query.give_up(problem, now)
 
     def _check_open(self) -> None:
         if self.closed:

@@ -140,7 +140,7 @@ class Forwarding:
         """
         A PEER_HANDSHAKE has come.
 
-        :returns: what to send back; whatever is passed on goes its own way.
+        :returns: what to send back; empty bytes where it is passed on, ``None`` where it is not.
         :raises MessageError: the value is none.
         """
         value = PeerHandshake.parse(request.value)
@@ -149,19 +149,20 @@ class Forwarding:
             to = value.relay_address or server
             if to is None:
                 return self._nearer(request, source, socket)
-            self._pass_on(request, to, socket, PeerHandshake(Mode.FROM_RELAY, value.noise, source).encode())
-        elif value.mode == Mode.FROM_RELAY and server is not None:
+            return self._pass_on(request, to, socket, PeerHandshake(Mode.FROM_RELAY, value.noise, source).encode())
+        if value.mode == Mode.FROM_RELAY and server is not None:
             passed = PeerHandshake(Mode.FROM_SECOND_RELAY, value.noise, value.peer_address, source)
-            self._pass_on(request, server, socket, passed.encode())
-        elif value.mode == Mode.FROM_SERVER and value.peer_address is not None:
+            return self._pass_on(request, server, socket, passed.encode())
+        if value.mode == Mode.FROM_SERVER and value.peer_address is not None:
             reply = PeerHandshake(Mode.REPLY, value.noise, source).encode()
-            self._answer(request, value.peer_address, socket, reply)
+            return self._answer(request, value.peer_address, socket, reply)
         return None
 
     def holepunch(self, request: Request, source: bytes, socket: int, now: float) -> bytes | None:
         """
         A PEER_HOLEPUNCH has come.
 
+        :returns: empty bytes where it is passed on, ``None`` where it is not.
         :raises MessageError: the value is none.
         """
         value = PeerHolepunch.parse(request.value)
@@ -169,10 +170,10 @@ class Forwarding:
             to = value.peer_address or self._server(request, now)
             if to is not None:
                 passed = PeerHolepunch(Mode.FROM_RELAY, value.id, value.payload, source)
-                self._pass_on(request, to, socket, passed.encode())
-        elif value.mode == Mode.FROM_SERVER and value.peer_address is not None:
+                return self._pass_on(request, to, socket, passed.encode())
+        if value.mode == Mode.FROM_SERVER and value.peer_address is not None:
             reply = PeerHolepunch(Mode.REPLY, value.id, value.payload, source).encode()
-            self._answer(request, value.peer_address, socket, reply)
+            return self._answer(request, value.peer_address, socket, reply)
         return None
 
     def _server(self, request: Request, now: float) -> bytes | None:
@@ -187,21 +188,21 @@ class Forwarding:
         nearest = b"" if request.target is None else self._node.table.encoded_closest(request.target)
         return encode_response(request.tid, source, self._node.id_for(socket), None, nearest, 0, None)
 
-    def _pass_on(self, request: Request, to: bytes, socket: int, value: bytes) -> None:
-        if not is_shunned(to):
-            self._count(request)
-            command = Command.make(request.internal, request.command, request.target, value)
-            id = self._node.id_for(socket)
-            self._node.transmit(socket, to, encode_request(command, request.tid, to, id, None))
+    def _pass_on(self, request: Request, to: bytes, socket: int, value: bytes) -> bytes | None:
+        command = Command.make(request.internal, request.command, request.target, value)
+        id = self._node.id_for(socket)
+        return self._send(request, to, socket, encode_request(command, request.tid, to, id, None))
 
-    def _answer(self, request: Request, to: bytes, socket: int, value: bytes) -> None:
-        if not is_shunned(to):
-            self._count(request)
-            id = self._node.id_for(socket)
-            self._node.transmit(socket, to, encode_response(request.tid, to, id, None, b"", 0, value))
+    def _answer(self, request: Request, to: bytes, socket: int, value: bytes) -> bytes | None:
+        id = self._node.id_for(socket)
+        return self._send(request, to, socket, encode_response(request.tid, to, id, None, b"", 0, value))
 
-    def _count(self, request: Request) -> None:
+    def _send(self, request: Request, to: bytes, socket: int, data: bytes) -> bytes | None:
+        if is_shunned(to):
+            return None
         if request.command == PEER_HANDSHAKE:
             self.handshakes += 1
         else:
             self.holepunches += 1
+        self._node.transmit(socket, to, data)
+        return b""

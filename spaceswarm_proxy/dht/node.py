@@ -80,6 +80,9 @@ class NodeStats:
     #: Datagrams that were damaged or nobody's, and those that the system did not take from us.
     ignored: int
     unsent: int
+    #: Datagrams of others that were passed on: of handshakes, and of hole punching.
+    handshakes_forwarded: int
+    holepunches_forwarded: int
     #: What is kept for others.
     topic_records: int
     forwards: int
@@ -246,6 +249,8 @@ class DHTNode:
             refused=core.responder.refused,
             ignored=core.ignored,
             unsent=self._runner.ports.unsent,
+            handshakes_forwarded=core.responder.forwarding.handshakes,
+            holepunches_forwarded=core.responder.forwarding.holepunches,
             topic_records=0 if store is None else len(store.topics),
             forwards=0 if store is None else len(store.forwards),
             mutable_values=0 if store is None else len(store.mutables),

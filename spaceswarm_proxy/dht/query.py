@@ -177,6 +177,8 @@ class Query:
         :param nodes: addresses to begin with.
         :param only_nodes: ask nobody but these, and those that they name.
         """
+        if self.ended:
+            return
         for address in nodes:
             self._offer(address, [])
         self._from_table = only_nodes
@@ -192,6 +194,10 @@ class Query:
         """End it now; nobody is told."""
         if not self.ended:
             self._stop()
+
+    def give_up(self, problem: SpaceswarmError, now: float) -> None:
+        """End it now, as it can't go on."""
+        self._end(problem, now)
 
     # Owner of the requests.
 

@@ -80,11 +80,18 @@ _PLAIN = {
 _HEADS = [bytes((RESPONSE_BYTE, flags)) for flags in range(32)]
 
 
+#: Instead of an answer: it goes, or went, another way than back at once.
+ELSEWHERE = b""
+
+
 class Answer(Protocol):
-    """Somebody else's way to answer a command: bytes to send back, or ``None`` for silence."""
+    """A way to answer a command."""
 
     def __call__(self, request: Request, source: bytes, socket: int, now: float) -> bytes | None:
-        """:param source: six bytes."""
+        """
+        :param source: six bytes.
+        :returns: bytes to send back, :data:`ELSEWHERE`, or ``None`` for silence.
+        """
 
 
 class Surroundings(Protocol):
@@ -170,9 +177,9 @@ class Responder:
         reply = self._answer_plain(data, source, socket, now) or self.answer_parsed(data, source, socket, now)
         if reply is None:
             self.silences += 1
-        else:
-            self.answers += 1
-        return reply
+            return None
+        self.answers += 1
+        return reply or None
 
     def _answer_plain(self, data: bytes, source: bytes, socket: int, now: float) -> bytes | None:
         """:returns: the answer to a plain PING, FIND_NODE or LOOKUP; ``None`` where it needs a closer look."""
@@ -278,6 +285,7 @@ class Responder:
         if len(port) == 2 and port != b"\x00\x00":
             to = source[:HOST_LENGTH] + port
             self._node.transmit(socket, to, self._reply(request, to, socket))
+            return ELSEWHERE
         return None
 
     def _find_node(self, request: Request, source: bytes, socket: int, now: float) -> bytes | None:
@@ -301,6 +309,7 @@ class Responder:
             self._sequence += 1
             reply = self._reply(request, source, socket)
             heappush(self._delayed, (now + milliseconds / 1000, self._sequence, socket, source, reply))
+            return ELSEWHERE
         return None
 
     def next_deadline(self) -> float | None:

@@ -23,6 +23,8 @@ MAX_ENTRIES = 65536
 MAX_VALUE_BYTES = 32 * 1024 * 1024
 #: Seconds that such a value lives, give or take a third.
 VALUE_LIFETIME = 48 * 3600.0
+#: Bytes of a value.  The reference has no such limit; whoever asks for one would be sent what no path carries whole.
+MAX_VALUE_LENGTH = 4096
 #: What a value counts for beside its bytes.
 _OVERHEAD = 200
 #: New records that one host may store in a while; more are not answered, as if they were wrong.
@@ -146,14 +148,18 @@ class Store:
     # Values.
 
     def put_mutable(self, target: bytes, record: MutableRecord, source: bytes, now: float) -> bool:
-        """:returns: whether it is stored."""
+        """:returns: whether it is stored; a host has a quota, and a value a size."""
+        if len(record.value) > MAX_VALUE_LENGTH:
+            return False
         if self.mutables.get(target, now) is None and not self._quota.take(source, now):
             return False
         self.mutables.put(target, record, now)
         return True
 
     def put_immutable(self, target: bytes, value: bytes, source: bytes, now: float) -> bool:
-        """:returns: whether it is stored."""
+        """:returns: whether it is stored; a host has a quota, and a value a size."""
+        if len(value) > MAX_VALUE_LENGTH:
+            return False
         if self.immutables.get(target, now) is None and not self._quota.take(source, now):
             return False
         self.immutables.put(target, value, now)

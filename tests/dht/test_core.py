@@ -164,12 +164,12 @@ class MeetingTests(SynchronousTestCase):
             self.alone.receive(ping_from(liar, OTHER), liar)
             self.asked(liar, OTHER)
             self.alone.receive(ping_from(address_of("10.9.3.1", port), OTHER), address_of("10.9.3.1", port))
-        self.assertEqual(self.core.nat.samples, 7)
+        self.assertEqual(self.core.nat.samples, 8)
         self.assertEqual(self.core.public_address, Alone.ADDRESS)
         self.alone.now += 2000
         for port in range(1, 1000):
             self.asked(address_of("10.9.2.1", port), OTHER)
-        self.assertEqual(self.core.nat.samples, 8)
+        self.assertEqual(self.core.nat.samples, 10)
 
     def test_most_hosts(self) -> None:
         """Of the hosts that have told us our address no more are remembered than the latest few hundred."""
@@ -177,9 +177,7 @@ class MeetingTests(SynchronousTestCase):
             address = address_of(f"10.9.{number >> 8}.{number & 255}", 1)
             self.asked(address, Alone.ADDRESS)
             self.core.table.remove(address)
-        self.assertEqual((self.core.nat.samples, len(self.core._sampled_hosts)), (600, 256))
-        self.asked(address_of("10.9.2.1", 2), Alone.ADDRESS)
-        self.assertEqual(self.core.nat.samples, 600)
+        self.assertEqual((self.core.nat.samples, len(self.core._witnesses)), (600, 256))
 
 
 class LifeTests(SynchronousTestCase):
@@ -239,6 +237,26 @@ class LifeTests(SynchronousTestCase):
         outcome, _ = self.begin()
         self.world.run_until(lambda: outcome.over)
         self.assertIsNone(outcome.problem)
+
+    def test_early(self) -> None:
+        """A query that is wanted before it is known where to begin waits for that; or ends with the node."""
+        for end, expected in ((None, None), ("suspend", SuspendedError), ("close", ClosedError), ("cancel", None)):
+            alone = Alone(bootstrap_count=1)
+            outcome = Outcome()
+            query = alone.core.find_node(bytes(32), on_end=lambda problem, now, outcome=outcome: outcome.ended(problem))
+            alone.core.begin(query, alone.now)
+            self.assertEqual(([], False), (alone.sent, query.ended))
+            if end == "cancel":
+                query.cancel()
+            elif end is not None:
+                getattr(alone.core, end)(alone.now)
+                self.assertIsInstance(outcome.problem, expected)
+            self.assertEqual(end is not None, query.ended)
+            alone.core.bootstrap = (PEER,)
+            if end in (None, "cancel"):
+                alone.core.start(alone.now)
+            # The node's own first question, and this one.
+            self.assertEqual({None: 2, "cancel": 1}.get(end, 0), len(alone.sent))
 
     def test_owed(self) -> None:
         """Answers that were to be sent later are not sent when it has come back: whoever asked has given up."""
@@ -309,6 +327,8 @@ class LifeTests(SynchronousTestCase):
         alone.core.report = lambda name: alone.core.close(alone.now)
         for address in (PEER, OTHER):
             alone.core.table.add(Entry(contact_at(address), alone.now))
+        alone.core.start(alone.now)
+        alone.take_sent()
         query = alone.core.find_node(
             bytes(32), on_reply=lambda *_: self.fail("it has ended"), on_end=lambda problem, now: ends.append(problem)
         )

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.dht import store
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.dht.store import VALUE_LIFETIME, Forward, Store
+from spaceswarm_proxy.dht.store import MAX_VALUE_LENGTH, VALUE_LIFETIME, Forward, Store
 from spaceswarm_proxy.dht.values import Announce, LookupReply, MutableRecord, PeerRecord
 from tests.dht.vectors import vectors
 
@@ -271,6 +271,14 @@ class ValueTests(StoreTestCase):
             self.store.put_mutable(TOPIC, MutableRecord(seq, b"value", bytes(64)), SOURCE, 0.0)
             self.assertEqual(self.store.mutables.get(TOPIC, 0.0), MutableRecord(seq, b"value", bytes(64)))
         self.assertEqual(len(self.store.mutables), 1)
+
+    def test_size(self) -> None:
+        """A value that no path carries whole is not stored: who asks with a forged address would have it sent to others."""
+        for size, taken in ((MAX_VALUE_LENGTH, True), (MAX_VALUE_LENGTH + 1, False)):
+            self.assertEqual(taken, self.store.put_immutable(bytes([taken]) * 32, bytes(size), SOURCE, 0.0))
+            record = MutableRecord(1, bytes(size), bytes(64))
+            self.assertEqual(taken, self.store.put_mutable(bytes([taken]) * 32, record, SOURCE, 0.0))
+        self.assertEqual((1, 1), (len(self.store.immutables), len(self.store.mutables)))
 
     @settings(deadline=None, max_examples=50)
     @given(st.lists(st.integers(0, 1200), min_size=1, max_size=40))

@@ -28,6 +28,10 @@ from spaceswarm_proxy.errors import MessageError
 
 #: Addresses where nobody is that the liars have looked for, to have some near to any id.
 GROUND = 20_000
+#: How many of them, the nearest to an id, the liars name in turn.
+NAMED = 400
+#: Seconds between the meetings of the liars.
+MEETING = 60.0
 
 
 class Crowd:
@@ -50,7 +54,6 @@ class Conspiracy:
         self._network = network
         #: Do they lie already?
         self.lying = False
-        self.liars: list[Liar] = []
         #: Answers that were changed, or withheld.
         self.lies = 0
         self._members = Crowd([])
@@ -59,25 +62,26 @@ class Conspiracy:
     def begin(self) -> None:
         """From now on, lie."""
         self._nowhere = Crowd([self.random_address() for _ in range(GROUND)])
-        self.meet()
         self.lying = True
+        self._meet()
 
-    def meet(self) -> None:
-        """See who belongs to it; to be called now and then."""
-        self.liars = [host for host in self._network.hosts if isinstance(host, Liar)]
-        self._members = Crowd([host.addresses[SERVER_SOCKET] for host in self.liars])
+    def _meet(self) -> None:
+        """See who belongs to it, now and then."""
+        liars = [host for host in self._network.hosts if isinstance(host, Liar)]
+        self._members = Crowd([host.addresses[SERVER_SOCKET] for host in liars])
+        self._network.call_at(self._network.now + MEETING, self._meet)
 
     def random_address(self) -> bytes:
         """:returns: six bytes, where nobody is."""
-        return self._network.unused_ip() + bytes((1 + self._network.random.randrange(255), 80))
+        return self._network.random_ip() + bytes((1 + self._network.random.randrange(255), 80))
 
     def members_near(self, target: bytes) -> list[bytes]:
         """:returns: addresses of liars."""
         return self._members.near(target)
 
     def nobody_near(self, target: bytes) -> list[bytes]:
-        """:returns: addresses where nobody is."""
-        return self._nowhere.near(target)
+        """:returns: addresses where nobody is, others each time."""
+        return self._network.random.sample(self._nowhere.near(target, NAMED), MAX_CLOSER)
 
 
 class Exchange(NamedTuple):
@@ -128,9 +132,9 @@ def say_garbage(exchange: Exchange) -> bytes | None:
     data = exchange.data
     return random.choice(
         (
-            data[: random.randrange(2, len(data) + 1)],
+            data[: random.randrange(2, len(data))],
             data[:4] + random.randbytes(random.randrange(400)),
-            bytes((data[0], random.randrange(32))) + data[2:],
+            bytes((data[0], data[1] ^ (1 + random.randrange(31)))) + data[2:],
             random.randbytes(random.randrange(2, 400)),
             exchange.answer(value=random.randbytes(random.randrange(200))),
         )

@@ -4,7 +4,7 @@ A network that is not there: nodes of ours on a virtual clock, with loss, delays
 The nodes are real :class:`~spaceswarm_proxy.dht.core.NodeCore`, and what passes between them are real datagrams, as
 bytes.  There is one heap of events, and one source of randomness: the same seed gives the same run.
 
-``benchmarks/simulation.py`` lets a population live in it.
+``benchmarks/simulated_life.py`` lets a population live in it, and ``benchmarks/simulation.py`` says what came of it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from random import Random
 from typing import Any
 
 from spaceswarm_proxy.crypto.profile import SPACESWARM
-from spaceswarm_proxy.dht.contact import HOST_LENGTH, ID_LENGTH
+from spaceswarm_proxy.dht.contact import HOST_LENGTH
 from spaceswarm_proxy.dht.core import NodeCore, NodeOptions
-from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
+from spaceswarm_proxy.dht.sockets import SERVER_SOCKET
 
 PROFILE = SPACESWARM
 #: Milliseconds since 1970 when the virtual clock began.
@@ -167,10 +167,12 @@ class SimulatedNetwork:
         self.filtered = 0
         self._places: dict[bytes, tuple[SimulatedHost, int]] = {}
         self._used: set[bytes] = set()
-        # (when, number, function, its arguments); the number keeps functions from being compared.
+        # (when, number, function, its arguments); the number keeps functions from being compared.  A heap of what comes
+        # before the horizon, and what comes later, by the second: the heap is small, and so in the processor's cache.
         self._events: list[tuple[Any, ...]] = []
+        self._later: dict[int, list[tuple[Any, ...]]] = {}
+        self._horizon = 1
         self._number = 0
-        self._deliver_bound = self._deliver
 
     # Time.
 
@@ -181,14 +183,25 @@ class SimulatedNetwork:
     def call_at(self, when: float, function: Callable[..., None], *arguments: Any) -> None:
         """Have something done at that time."""
         self._number += 1
-        heappush(self._events, (when, self._number, function, *arguments))
+        event = (when, self._number, function, *arguments)
+        if when < self._horizon:
+            heappush(self._events, event)
+        else:
+            self._later.setdefault(int(when), []).append(event)
 
     def run(self, until: float) -> None:
         """Let time pass."""
         events = self._events
-        while events and events[0][0] <= until:
-            self.now, _, function, *arguments = heappop(events)
-            function(*arguments)
+        while True:
+            while events and events[0][0] <= until:
+                event = heappop(events)
+                self.now = event[0]
+                event[2](*event[3:])
+            if until < self._horizon:
+                break
+            for event in self._later.pop(self._horizon, ()):
+                heappush(events, event)
+            self._horizon += 1
         self.now = until
 
     # Datagrams.
@@ -200,9 +213,8 @@ class SimulatedNetwork:
         if draw() < conditions.loss:
             self.lost += 1
             return
-        self._number += 1
         when = self.now + conditions.shortest + (conditions.longest - conditions.shortest) * draw()
-        heappush(self._events, (when, self._number, self._deliver_bound, data, source, destination))
+        self.call_at(when, self._deliver, data, source, destination)
 
     def _deliver(self, data: bytes, source: bytes, destination: bytes) -> None:
         place = self._places.get(destination)
@@ -232,27 +244,32 @@ class SimulatedNetwork:
         self.hosts.append(host)
         for socket, address in enumerate(host.addresses):
             self._places[address] = host, socket
-        first = host.addresses[SERVER_SOCKET] if not bootstrap else None
-        options = NodeOptions(PROFILE, ephemeral, firewalled, first, len(bootstrap))
+        # Nobody could tell the first one its address.
+        public_host = None if bootstrap else host.addresses[SERVER_SOCKET][:HOST_LENGTH]
+        options = NodeOptions(
+            PROFILE, ephemeral, firewalled, public_host=public_host, bootstrap_count=len(bootstrap)
+        )
         host.start(options, server_port, bootstrap)
         return host
 
     def _new_host(self, behind_nat: bool, kind: type[SimulatedHost]) -> tuple[SimulatedHost, int]:
         """:returns: a host, and the port that its server socket is bound to."""
-        ip = self.unused_ip()
+        ip = self._unused_ip()
         client_port, server_port, outside_port = self.random.sample(range(1024, 65536), 3)
         # Many translations keep the port if they can, so that alone does not tell that others can come in.
         seen_port = outside_port if behind_nat and self.random.random() < 0.5 else server_port
         addresses = tuple(ip + port.to_bytes(2, "little") for port in (client_port, seen_port))
         return kind(self, addresses, Nat() if behind_nat else None), server_port  # type: ignore[arg-type]
 
-    def unused_ip(self) -> bytes:
-        """:returns: four bytes that were never given out before."""
-        while True:
-            ip = bytes((self.random.randrange(1, 224),)) + self.random.randbytes(HOST_LENGTH - 1)
-            if ip not in self._used:
-                self._used.add(ip)
-                return ip
+    def random_ip(self) -> bytes:
+        """:returns: four bytes; hardly ever those of a host that is there."""
+        return bytes((self.random.randrange(1, 224),)) + self.random.randbytes(HOST_LENGTH - 1)
+
+    def _unused_ip(self) -> bytes:
+        while (ip := self.random_ip()) in self._used:
+            """Nobody gets an address that somebody else has had."""
+        self._used.add(ip)
+        return ip
 
     def leave(self, host: SimulatedHost) -> None:
         """A host is gone, without a word."""

@@ -273,7 +273,7 @@ class ValueTests(StoreTestCase):
         self.assertEqual(len(self.store.mutables), 1)
 
     def test_size(self) -> None:
-        """A value that no path carries whole is not stored: who asks with a forged address would have it sent to others."""
+        """A value that no path carries whole is not stored: with a forged address it would be sent to others."""
         for size, taken in ((MAX_VALUE_LENGTH, True), (MAX_VALUE_LENGTH + 1, False)):
             self.assertEqual(taken, self.store.put_immutable(bytes([taken]) * 32, bytes(size), SOURCE, 0.0))
             record = MutableRecord(1, bytes(size), bytes(64))

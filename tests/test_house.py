@@ -55,6 +55,7 @@ CORES = (
     "dht.results",
     "dht.round_trips",
     "dht.sockets",
+    "dht.stats",
     "dht.store",
     "dht.table",
     "dht.tokens",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
 
@@ -40,6 +39,7 @@ from spaceswarm_proxy.dht.requests import RETRIES
 from spaceswarm_proxy.dht.results import MutableValue, Pong, Reply, Stored, TopicPeers
 from spaceswarm_proxy.dht.runner import CoreRunner
 from spaceswarm_proxy.dht.state import StateDirectory
+from spaceswarm_proxy.dht.stats import NodeStats
 from spaceswarm_proxy.dht.table import K
 from spaceswarm_proxy.errors import (
     ClosedError,
@@ -57,37 +57,6 @@ log = txaio.make_logger()
 _EVENT_NAMES = (
     "ready", "persistent", "ephemeral", "unreachable", "reachable", "network_changed", "network_update", "closed"
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStats:
-    """What a node has done so far; all are counts."""
-
-    #: Nodes in the routing table.
-    nodes: int
-    #: Queries: under way, and all.
-    queries: int
-    queries_begun: int
-    #: Our requests: datagrams sent; requests answered, given up, and under way.
-    requests_sent: int
-    requests_answered: int
-    requests_timed_out: int
-    requests_under_way: int
-    #: Requests of others: answered, left without an answer, and refused as their host made too many.
-    answers: int
-    silences: int
-    refused: int
-    #: Datagrams that were damaged or nobody's, and those that the system did not take from us.
-    ignored: int
-    unsent: int
-    #: Datagrams of others that were passed on: of handshakes, and of hole punching.
-    handshakes_forwarded: int
-    holepunches_forwarded: int
-    #: What is kept for others.
-    topic_records: int
-    forwards: int
-    mutable_values: int
-    immutable_values: int
 
 
 class DHTNode:
@@ -235,27 +204,7 @@ class DHTNode:
     @property
     def stats(self) -> NodeStats:
         """What it has done so far."""
-        core, store = self._core, self._core.store
-        return NodeStats(
-            nodes=len(core.table),
-            queries=len(core.queries),
-            queries_begun=core.queries_begun,
-            requests_sent=core.requests.sent,
-            requests_answered=core.answered,
-            requests_timed_out=core.requests.timed_out,
-            requests_under_way=core.requests.under_way,
-            answers=core.responder.answers,
-            silences=core.responder.silences,
-            refused=core.responder.refused,
-            ignored=core.ignored,
-            unsent=self._runner.ports.unsent,
-            handshakes_forwarded=core.responder.forwarding.handshakes,
-            holepunches_forwarded=core.responder.forwarding.holepunches,
-            topic_records=0 if store is None else len(store.topics),
-            forwards=0 if store is None else len(store.forwards),
-            mutable_values=0 if store is None else len(store.mutables),
-            immutable_values=0 if store is None else len(store.immutables),
-        )
+        return NodeStats.of(self._core, self._runner.ports.unsent)
 
     def closest(self, target: bytes | None = None, count: int = K) -> list[HostPort]:
         """

@@ -48,6 +48,7 @@ CORES = (
     "dht.message",
     "dht.nat",
     "dht.operations",
+    "dht.options",
     "dht.query",
     "dht.rates",
     "dht.requests",

@@ -19,19 +19,18 @@ Whoever runs one gives it datagrams with :meth:`NodeCore.receive`, calls :meth:`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from spaceswarm_proxy.crypto.profile import SPACESWARM, Profile
 from spaceswarm_proxy.dht.chance import Chance
 from spaceswarm_proxy.dht.commands import DOWN_HINT, FIND_NODE
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, ID_LENGTH, Contact, contact_at, is_shunned
 from spaceswarm_proxy.dht.joining import Joining
 from spaceswarm_proxy.dht.message import REQUEST_BYTE, RESPONSE_BYTE, Command, Response, parse_response
 from spaceswarm_proxy.dht.nat import NatSampler
+from spaceswarm_proxy.dht.options import NodeOptions
 from spaceswarm_proxy.dht.query import Query
-from spaceswarm_proxy.dht.rates import MAX_REQUESTS_OF_HOST, RequestRates
+from spaceswarm_proxy.dht.rates import RequestRates
 from spaceswarm_proxy.dht.requests import RETRIES, Once, OutgoingRequest, Requests
 from spaceswarm_proxy.dht.responder import Responder
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
@@ -44,25 +43,6 @@ from spaceswarm_proxy.errors import ClosedError, MessageError, SpaceswarmError, 
 
 #: Told of what happens: a name, and what belongs to it.
 Report = Callable[..., None]
-
-
-@dataclass(frozen=True)
-class NodeOptions:
-    """What a node is to be."""
-
-    profile: Profile = SPACESWARM
-    #: Does it keep its address to itself?  ``None``: until it has found out that others can reach it.
-    ephemeral: bool | None = None
-    #: Does it believe to be behind a firewall until it has found out otherwise?
-    firewalled: bool = True
-    #: The host of its address, for a bootstrap node, which nobody tells it: four bytes.
-    public_host: bytes | None = None
-    #: Bootstrap nodes that it was given, whether their addresses are known yet or not.
-    bootstrap_count: int = 0
-    adaptive_timeouts: bool = False
-    #: Tell others of nodes that do not answer.
-    down_hints: bool = True
-    max_requests_of_host: int = MAX_REQUESTS_OF_HOST
 
 
 class NodeCore:

@@ -28,9 +28,9 @@ from spaceswarm_proxy.crypto.profile import Profile, profile_named
 from spaceswarm_proxy.dht.bootstrap import BootstrapNode
 from spaceswarm_proxy.dht.commands import ERROR_NAMES, OK, PING
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, address_of, host_port
-from spaceswarm_proxy.dht.core import NodeOptions
 from spaceswarm_proxy.dht.message import Command, Response
 from spaceswarm_proxy.dht.operations import Operations, relay_addresses
+from spaceswarm_proxy.dht.options import NodeOptions
 from spaceswarm_proxy.dht.ports import candidates
 from spaceswarm_proxy.dht.query import Query
 from spaceswarm_proxy.dht.rates import MAX_REQUESTS_OF_HOST

@@ -13,7 +13,8 @@ from typing import Any
 import txaio
 
 from spaceswarm_proxy.dht.bootstrap import BootstrapNode
-from spaceswarm_proxy.dht.core import NodeCore, NodeOptions
+from spaceswarm_proxy.dht.core import NodeCore
+from spaceswarm_proxy.dht.options import NodeOptions
 from spaceswarm_proxy.dht.ports import NodePorts, candidates, local_host
 from spaceswarm_proxy.dht.resolver import BootstrapResolver
 from spaceswarm_proxy.dht.state import MAX_NODES, StateDirectory

@@ -14,8 +14,8 @@ from spaceswarm_proxy.dht import runner as module, upkeep
 from spaceswarm_proxy.dht.bootstrap import BootstrapNode
 from spaceswarm_proxy.dht.commands import PING
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.dht.core import NodeOptions
 from spaceswarm_proxy.dht.message import Command, Response
+from spaceswarm_proxy.dht.options import NodeOptions
 from spaceswarm_proxy.dht.runner import LOOKING, SAVING, CoreRunner
 from spaceswarm_proxy.dht.state import FILE_NAME, StateDirectory
 from spaceswarm_proxy.errors import ClosedError, RequestTimeoutError, SpaceswarmError, SuspendedError

@@ -25,9 +25,10 @@ from random import Random
 from typing import Any
 
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, address_of, contact_at
-from spaceswarm_proxy.dht.core import NodeCore, NodeOptions
+from spaceswarm_proxy.dht.core import NodeCore
 from spaceswarm_proxy.dht.message import encode_response
 from spaceswarm_proxy.dht.operations import Operations
+from spaceswarm_proxy.dht.options import NodeOptions
 from spaceswarm_proxy.dht.query import Query
 from spaceswarm_proxy.dht.results import Reply
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET

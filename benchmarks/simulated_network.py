@@ -18,7 +18,8 @@ from typing import Any
 
 from spaceswarm_proxy.crypto.profile import SPACESWARM
 from spaceswarm_proxy.dht.contact import HOST_LENGTH
-from spaceswarm_proxy.dht.core import NodeCore, NodeOptions
+from spaceswarm_proxy.dht.core import NodeCore
+from spaceswarm_proxy.dht.options import NodeOptions
 from spaceswarm_proxy.dht.sockets import SERVER_SOCKET
 
 PROFILE = SPACESWARM

@@ -63,15 +63,16 @@ class Cost:
 
 def measured(scenario: Scenario, narrate: Callable[[str], None]) -> tuple[Outcome, Cost]:
     """Play a scenario, and watch this process meanwhile."""
-    # Hardly anything becomes garbage of the kind that has to be collected, and there is much to be looked through.
+    # Little becomes garbage of the kind that has to be collected, and there is much to be looked through.
     gc.freeze()
-    gc.set_threshold(100_000, 50, 10)
+    gc.set_threshold(20_000, 20, 10)
     before = resident_memory()
     begun = time.process_time()
     life = Life(scenario)
     outcome = life.play(narrate)
     spent = time.process_time() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    gc.collect()
     return outcome, Cost(spent, resident_memory() - before, peak)
 
 

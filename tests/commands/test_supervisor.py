@@ -101,7 +101,8 @@ class SuperviseTests(SynchronousTestCase):
 
     def test_sigterm_otherwise(self) -> None:
         """With other commands SIGTERM is the reactor's, as Ctrl-C is."""
-        self.start()
+        ended = self.start()
         self.assertEqual([], self.reactor.whenRunningHooks)
         self.cleaning.callback(None)
         self.work.callback(0)
+        self.assertEqual(0, self.status(ended))

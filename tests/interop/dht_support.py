@@ -270,7 +270,7 @@ class DHTTestCase(InteropTestCase):
 
     def impatient(self) -> None:
         """From now on our nodes wait for an answer no longer than this machine takes for it."""
-        self.patch(requests, "TIMEOUT", 0.2)
+        self.patch(requests, "TIMEOUT", 0.3)
 
 
 def each(coroutines: Iterable[Awaitable[Any]]) -> Deferred[list[Any]]:

@@ -44,17 +44,19 @@ class DeadNodes:
 
     async def test_forgotten(self: Any) -> None:
         """A node that has not answered a query is not in our table any more."""
-        self.impatient()
         network = await self.their_network(6)
         node = await self.our_node(network.bootstrap)
         await network.kill(5)
+        self.impatient()
         await node.find_node(TOPIC).finished()
-        self.assertEqual(set(network.nodes[:5]), set(node.closest()))
+        # Others may have come: a port that a test has given back is asked for a while by whoever knew its node.
+        self.assertLessEqual(set(network.nodes[:5]), set(node.closest()))
+        self.assertNotIn(network.nodes[5], node.closest())
 
     async def test_told_by_theirs(self: Any) -> None:
         """When a JavaScript client tells our node that another is down, it looks, and forgets that one only."""
-        self.impatient()
         network = await self.our_network(4)
+        self.impatient()
         asked, gone, *_ = network.net.nodes
         here, there, *others = network.nodes
         await gone.close()
@@ -62,7 +64,7 @@ class DeadNodes:
             answer = await self.they_ask(here, "raw", internal=True, command=3, value=address_of(*node))
             self.assertEqual((0, None), (answer["error"], answer["value"]))
         await eventually(lambda: there not in asked.closest())
-        self.assertEqual(set(others), set(asked.closest()))
+        self.assertLessEqual(set(others), set(asked.closest()))
 
 
 class SpaceswarmDeadNodesTests(DeadNodes, DHTTestCase):

@@ -37,7 +37,8 @@ class TestNetTests(SteppedTestCase):
         for node in net.nodes:
             self.assertFalse(node.ephemeral or node.firewalled)
             self.assertEqual(node.address, node.public_address)
-            self.assertEqual(addresses - {node.address}, set(node.closest()))
+            # Not equal: whoever knew the last owner of one of these ports may have asked there.
+            self.assertLessEqual(addresses - {node.address}, set(node.closest()))
         self.assertEqual([net.nodes[0].address], net.bootstrap)
 
     def test_one_node(self) -> None:
@@ -55,7 +56,7 @@ class TestNetTests(SteppedTestCase):
         net = self.net(3)
         node = self.node(bootstrap=net.bootstrap)
         self.result(node.ready())
-        self.assertEqual({other.address for other in net.nodes}, set(node.closest()))
+        self.assertLessEqual({other.address for other in net.nodes}, set(node.closest()))
 
     def test_one_more(self) -> None:
         """One more node is ephemeral, unless it is to be another one; it is closed with the network."""

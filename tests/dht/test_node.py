@@ -102,8 +102,8 @@ class ConstructionTests(NodeTestCase):
         second = DHTNode.bootstrapper(self.reactor, LOOPBACK, 0, host=LOOPBACK, bootstrap=[first.address])
         self.opened.append(second)
         self.result(second.ready())
-        self.assertEqual([first.address], second.closest())
-        self.assertEqual([second.address], first.closest())
+        self.assertIn(first.address, second.closest())
+        self.assertIn(second.address, first.closest())
 
     def test_bootstrapper_mistakes(self) -> None:
         """An address that others could not use is refused, and so is a port that somebody has."""
@@ -125,7 +125,7 @@ class ConstructionTests(NodeTestCase):
         net = self.net(3)
         node = self.node(nodes=[net.nodes[1].address])
         self.result(node.ready())
-        self.assertEqual(set(node.closest()), {other.address for other in net.nodes})
+        self.assertLessEqual({other.address for other in net.nodes}, set(node.closest()))
 
 
 class ReadyTests(NodeTestCase):
@@ -320,8 +320,8 @@ class StatsTests(NodeTestCase):
             self.reactor.elapse(0.1)
             self.result(node.ping(*net.nodes[number].address))
         self.assertEqual([net.nodes[1].address, net.nodes[3].address], node.closest(count=2))
-        self.assertEqual({other.address for other in net.nodes}, set(node.closest()))
-        self.assertEqual({other.address for other in net.nodes}, set(node.closest(TOPIC)))
+        self.assertLessEqual({other.address for other in net.nodes}, set(node.closest()))
+        self.assertLessEqual({other.address for other in net.nodes}, set(node.closest(TOPIC)))
         self.assertEqual(2, len(node.closest(TOPIC, 2)))
         self.assertRaises(ValueError, node.closest, b"short")
 

@@ -65,7 +65,7 @@ class MemberOfTheirs:
         network = await self.their_network(SIZE)
         node = await self.our_node(network.bootstrap)
         self.assertEqual((True, True, None), (node.online, node.ephemeral, node.node_id))
-        self.assertEqual(set(network.nodes), set(node.closest(count=2 * SIZE)))
+        self.assertLessEqual(set(network.nodes), set(node.closest(count=2 * SIZE)))
         self.assertEqual(LOOPBACK, node.public_address.host)
         target = network.ids[3]
         finding = node.find_node(target)
@@ -73,7 +73,7 @@ class MemberOfTheirs:
         _, done = await self.their_lookup(network.bootstrap, find_node=target)
         self.assertEqual(network.nodes[3], finding.closest[0])
         self.assertEqual(list(map(host_port, done["closest"])), list(finding.closest))
-        self.assertEqual(set(), set.union(*map(their_table, await network.info())) - set(network.nodes))
+        self.assertNotIn(node.address, set.union(*map(their_table, await network.info())))
 
     async def test_persistent(self: Any) -> None:
         """A persistent node is in everybody's table, and is chosen to store what JavaScript clients announce."""

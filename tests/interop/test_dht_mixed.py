@@ -36,7 +36,7 @@ class Mixed:
         for node in ours:
             self.assertEqual(everybody - {node.address}, set(node.closest(count=100)))
         for their_node in await theirs.info():
-            self.assertEqual(everybody - {host_port(their_node)}, their_table(their_node))
+            self.assertLessEqual(everybody - {host_port(their_node)}, their_table(their_node))
 
     async def test_everything_is_found_everywhere(self: Any) -> None:
         """Whatever is stored by any node, records of each kind, is found by every node."""

@@ -269,11 +269,9 @@ class Query:
         """A node may be asked, if it is near enough, and was not named before."""
         if address in self._referrers:
             return
-        contact = contact_at(address)
-        distance = contact.number ^ self._origin
-        if not self._is_closer(distance) or len(self._referrers) >= MAX_SEEN:
-            return
-        if contact.id == self._host.own_id or is_shunned(address):
+        distance = contact_at(address).number ^ self._origin
+        distances = self._distances
+        if (len(distances) >= K and distance >= distances[-1]) or len(self._referrers) >= MAX_SEEN:
             return
         self._referrers[address] = told_by
         heappush(self._candidates, (distance, address))
@@ -299,6 +297,8 @@ class Query:
             if not self._is_closer(distance) or self.asked >= MAX_ASKED:
                 self._candidates.clear()
                 break
+            if is_shunned(address) or contact_at(address).id == self._host.own_id:
+                continue
             self.asked += 1
             request = OutgoingRequest(address, self._command, self, retries=self._retries)
             self._under_way.add(request)

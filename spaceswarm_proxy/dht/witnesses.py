@@ -15,7 +15,7 @@ STALE = 1800.0
 #: How often a host is believed in that time.
 MOST_OF_HOST = 2
 #: Hosts that are remembered; then the one that was heard least recently is forgotten.
-MOST_HOSTS = 256
+MOST_HOSTS = 64
 
 
 class Witnesses:

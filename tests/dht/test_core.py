@@ -10,6 +10,7 @@ from spaceswarm_proxy.dht.contact import address_of, contact_at
 from spaceswarm_proxy.dht.message import Command, Response, encode_request, encode_response
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
 from spaceswarm_proxy.dht.table import Entry, K
+from spaceswarm_proxy.dht.witnesses import MOST_HOSTS
 from spaceswarm_proxy.errors import ClosedError, SpaceswarmError, SuspendedError
 from tests.dht.strategies import addresses
 from tests.dht.world import Alone, Outcome, World
@@ -172,12 +173,12 @@ class MeetingTests(SynchronousTestCase):
         self.assertEqual(self.core.nat.samples, 10)
 
     def test_most_hosts(self) -> None:
-        """Of the hosts that have told us our address no more are remembered than the latest few hundred."""
+        """Of the hosts that have told us our address no more are remembered than the latest few."""
         for number in range(600):
             address = address_of(f"10.9.{number >> 8}.{number & 255}", 1)
             self.asked(address, Alone.ADDRESS)
             self.core.table.remove(address)
-        self.assertEqual((self.core.nat.samples, len(self.core._witnesses)), (600, 256))
+        self.assertEqual((self.core.nat.samples, len(self.core._witnesses)), (600, MOST_HOSTS))
 
 
 class LifeTests(SynchronousTestCase):

@@ -19,7 +19,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ sys.path.insert(0, str(ROOT))  # what is measured is this checkout, whatever is 
 
 from twisted.internet import reactor, task  # noqa: E402
 
-from benchmarks.proxy import machine  # noqa: E402
+from benchmarks.proxy import build, machine  # noqa: E402
 from spaceswarm_proxy.crypto.keys import KeyPair  # noqa: E402
 from spaceswarm_proxy.dht.commands import FIND_NODE, LOOKUP, PING  # noqa: E402
 from spaceswarm_proxy.dht.contact import address_of  # noqa: E402
@@ -96,16 +95,6 @@ def network(command: list[str]) -> Iterator[Network]:
         finally:
             process.stdin.close()
             process.wait()
-
-
-def build() -> Path:
-    """Compile the load generator.  :returns: the program, whose directory the caller removes."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        sys.exit("a C compiler is needed: apt-get install gcc libc6-dev")
-    program = Path(tempfile.mkdtemp()) / "dht_load"
-    subprocess.run([compiler, "-O2", "-Wall", "-o", program, HERE / "dht_load.c"], check=True)
-    return program
 
 
 async def announce(net: Network) -> None:
@@ -202,7 +191,7 @@ async def asking(node: str, options: argparse.Namespace) -> list[str]:
 
 
 async def compare(_: Any, options: argparse.Namespace) -> None:
-    program = build()
+    program = build("dht_load.c")
     try:
         for line in await answering(program, options.node, options):
             print(line, flush=True)

@@ -90,13 +90,13 @@ TESTS = (
 )
 
 
-def build() -> Path:
-    """Compile the load generator.  :returns: the program, which the caller removes."""
+def build(source: str) -> Path:
+    """Compile a load generator.  :returns: the program; the caller removes its directory."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         sys.exit("a C compiler is needed: apt-get install gcc libc6-dev")
-    program = Path(tempfile.mkdtemp()) / "loadgen"
-    subprocess.run([compiler, "-O2", "-Wall", "-o", program, HERE / "loadgen.c"], check=True)
+    program = Path(tempfile.mkdtemp()) / Path(source).stem
+    subprocess.run([compiler, "-O2", "-Wall", "-o", program, HERE / source], check=True)
     return program
 
 
@@ -207,7 +207,7 @@ def main() -> None:
     ]
     print(f"{machine()}; median of {options.runs}, scale {options.scale:g}\n")
     print("| test | figure | JavaScript | ours | ratio | must | aim | |\n" + "| --- " * 8 + "|")
-    loadgen = build()
+    loadgen = build("loadgen.c")
     try:
         for test in TESTS:
             if not wanted or test.name.startswith(wanted):

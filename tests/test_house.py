@@ -61,6 +61,7 @@ CORES = (
     "dht.table",
     "dht.tokens",
     "dht.topic_records",
+    "dht.turns",
     "dht.upkeep",
     "dht.values",
     "dht.window",

@@ -15,10 +15,9 @@ What is passed on is a single datagram for each that came, hardly larger: nothin
 from __future__ import annotations
 
 from enum import IntEnum
-from io import BytesIO
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from construct import Construct, ConstructError, If, Struct, this
+from construct import If, Struct, this
 
 from spaceswarm_proxy.codec.compact import ADDRESS, BUFFER, UINT, encode_buffer, encode_uint
 from spaceswarm_proxy.dht.commands import PEER_HANDSHAKE
@@ -26,7 +25,7 @@ from spaceswarm_proxy.dht.contact import is_shunned
 from spaceswarm_proxy.dht.message import Command, Request, encode_request, encode_response
 from spaceswarm_proxy.dht.store import Store
 from spaceswarm_proxy.dht.table import RoutingTable
-from spaceswarm_proxy.errors import MessageError
+from spaceswarm_proxy.dht.values import parse_value
 
 HAS_PEER_ADDRESS = 1
 HAS_RELAY_ADDRESS = 2
@@ -58,15 +57,6 @@ class Mode(IntEnum):
     REPLY = 4
 
 
-def _parse(grammar: Construct, data: bytes | None) -> Any:
-    if data is None:
-        raise MessageError("no-value")
-    try:
-        return grammar.parse_stream(BytesIO(data))
-    except ConstructError as problem:
-        raise MessageError("bad-value", type(problem).__name__) from None
-
-
 class PeerHandshake(NamedTuple):
     """The value of PEER_HANDSHAKE."""
 
@@ -81,7 +71,7 @@ class PeerHandshake(NamedTuple):
     @classmethod
     def parse(cls, data: bytes | None) -> PeerHandshake:
         """:raises MessageError: it is not one."""
-        fields = _parse(HANDSHAKE, data)
+        fields = parse_value(HANDSHAKE, data)
         return cls(fields.mode, fields.noise, fields.peer_address, fields.relay_address)
 
     def encode(self) -> bytes:
@@ -104,7 +94,7 @@ class PeerHolepunch(NamedTuple):
     @classmethod
     def parse(cls, data: bytes | None) -> PeerHolepunch:
         """:raises MessageError: it is not one."""
-        fields = _parse(HOLEPUNCH, data)
+        fields = parse_value(HOLEPUNCH, data)
         return cls(fields.mode, fields.id, fields.payload, fields.peer_address)
 
     def encode(self) -> bytes:

@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
+from spaceswarm_proxy.dht.turns import Turns
+
 Value = TypeVar("Value")
 
 
@@ -28,8 +30,7 @@ class Generations(Generic[Value]):
         """
         self.limit = limit
         self.size = 0
-        self._turn = lifetime * 2 / 3
-        self._due = now + self._turn
+        self._turns = Turns(lifetime * 2 / 3, now)
         self._size_of = size_of
         self._current: dict[bytes, Value] = {}
         self._old: dict[bytes, Value] = {}
@@ -57,7 +58,7 @@ class Generations(Generic[Value]):
         self.size += self._size_of(value)
         if self.size >= self.limit:
             self._rotate()
-            self._due = now + self._turn
+            self._turns.restart(now)
 
     def delete(self, key: bytes) -> None:
         """Forget an entry, if it is there."""
@@ -67,12 +68,8 @@ class Generations(Generic[Value]):
 
     def advance(self, now: float) -> None:
         """Let time pass."""
-        if now >= self._due:
-            missed = int((now - self._due) // self._turn) + 1
-            for _ in range(min(missed, 2)):
-                self._rotate()
-            # On from when it was due, not from now: else what nobody asks for would live longer.
-            self._due += missed * self._turn
+        for _ in range(min(self._turns.ended(now), 2)):
+            self._rotate()
 
     def _rotate(self) -> None:
         self._old, self._current, self.size = self._current, {}, 0

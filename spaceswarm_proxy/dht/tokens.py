@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from spaceswarm_proxy.crypto.hashing import hash32, keyed_hash32
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, host_port
+from spaceswarm_proxy.dht.turns import Turns
 
 #: Seconds for which tokens are issued with one secret; they are accepted for as long again.
 ROTATION = 7.5
@@ -27,7 +28,7 @@ class Tokens:
         :param now: seconds.
         """
         self.secrets = accepted, issued
-        self._due = now + ROTATION
+        self._turns = Turns(ROTATION, now)
         self._cache: dict[bytes, bytes] = {}
 
     def issue(self, address: bytes, now: float) -> bytes:
@@ -35,7 +36,7 @@ class Tokens:
         :param address: six bytes, of which the host counts.
         :returns: 32 bytes.
         """
-        if now >= self._due:
+        if now >= self._turns.due:
             self._catch_up(now)
         host = address[:HOST_LENGTH]
         token = self._cache.get(host)
@@ -56,10 +57,8 @@ class Tokens:
 
     def _catch_up(self, now: float) -> None:
         # After two rotations everything issued before is void, however many were missed.
-        missed = int((now - self._due) // ROTATION) + 1
-        for _ in range(min(missed, 2)):
+        for _ in range(min(self._turns.ended(now), 2)):
             self.rotate()
-        self._due += missed * ROTATION
 
 
 def _token(secret: bytes, address: bytes) -> bytes:

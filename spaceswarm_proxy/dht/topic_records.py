@@ -10,6 +10,7 @@ is in the current generation stays as it is when it comes again, and reading mak
 from __future__ import annotations
 
 from spaceswarm_proxy.dht.chance import Chance
+from spaceswarm_proxy.dht.turns import Turns
 from spaceswarm_proxy.dht.values import PeerRecord, encode_lookup_reply
 
 #: Seconds that a record lives, give or take a third.
@@ -36,8 +37,7 @@ class TopicRecords:
         """:param chance: decides which records are told where there are more than fit into an answer."""
         self._chance = chance
         self._limit = limit
-        self._turn = LIFETIME * 2 / 3
-        self._due = now + self._turn
+        self._turns = Turns(LIFETIME * 2 / 3, now)
         self._current: dict[bytes, _Topic] = {}
         self._size = 0
         self._old: dict[bytes, _Topic] = {}
@@ -67,7 +67,7 @@ class TopicRecords:
         self._answers.pop(topic, None)
         if self._size >= self._limit:
             self._rotate()
-            self._due = now + self._turn
+            self._turns.restart(now)
 
     def remove(self, topic: bytes, public_key: bytes) -> None:
         """Forget a record, if it is there."""
@@ -94,7 +94,7 @@ class TopicRecords:
         """
         self.advance(now)
         records = [*self._current.get(topic, {}).values(), *self._old.get(topic, {}).values()]
-        until = self._due
+        until = self._turns.due
         if len(records) > MAX_ANSWER:
             records = self._chance.sample(records, MAX_ANSWER)
             until = min(now + _REDRAW, until)
@@ -108,11 +108,8 @@ class TopicRecords:
 
     def advance(self, now: float) -> None:
         """Let time pass."""
-        if now >= self._due:
-            missed = int((now - self._due) // self._turn) + 1
-            for _ in range(min(missed, 2)):
-                self._rotate()
-            self._due += missed * self._turn
+        for _ in range(min(self._turns.ended(now), 2)):
+            self._rotate()
 
     def _rotate(self) -> None:
         self._old, self._current, self._size = self._current, {}, 0

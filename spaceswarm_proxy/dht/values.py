@@ -68,7 +68,12 @@ KEY_WITH_NODES = Struct("public_key" / FIXED32, "rest" / GreedyBytes)
 _NODES = Struct("flags" / UINT, "nodes" / If(this.flags & 1, ADDRESSES))
 
 
-def _parse(grammar: Construct, data: bytes | None) -> Any:
+def parse_value(grammar: Construct, data: bytes | None) -> Any:
+    """
+    Read what a message carries, with its grammar.
+
+    :raises MessageError: it carries nothing, or something else.
+    """
     if data is None:
         raise MessageError("no-value")
     try:
@@ -87,7 +92,7 @@ class PeerRecord(NamedTuple):
     @classmethod
     def parse(cls, data: bytes | None) -> PeerRecord:
         """:raises MessageError: it is not one."""
-        return cls._read(_parse(PEER_RECORD, data))
+        return cls._read(parse_value(PEER_RECORD, data))
 
     @classmethod
     def _read(cls, fields: Any) -> PeerRecord:
@@ -115,7 +120,7 @@ class Announce(NamedTuple):
     @classmethod
     def parse(cls, data: bytes | None) -> Announce:
         """:raises MessageError: it is not one."""
-        fields = _parse(ANNOUNCE, data)
+        fields = parse_value(ANNOUNCE, data)
         peer = None if fields.peer is None else PeerRecord._read(fields.peer)
         return cls(peer, fields.refresh, fields.signature, fields.bump or 0)
 
@@ -223,7 +228,7 @@ class MutableRecord(NamedTuple):
     @classmethod
     def parse(cls, data: bytes | None) -> MutableRecord:
         """:raises MessageError: it is not one."""
-        fields = _parse(MUTABLE_REPLY, data)
+        fields = parse_value(MUTABLE_REPLY, data)
         return cls(fields.seq, fields.value, fields.signature)
 
     @classmethod
@@ -250,7 +255,7 @@ def parse_mutable_put(data: bytes | None) -> tuple[bytes, MutableRecord]:
     :returns: the public key, and what is to be stored.
     :raises MessageError: it is not one.
     """
-    fields = _parse(MUTABLE_PUT, data)
+    fields = parse_value(MUTABLE_PUT, data)
     return fields.public_key, MutableRecord(fields.seq, fields.value, fields.signature)
 
 
@@ -265,7 +270,7 @@ def parse_uint(data: bytes | None) -> int:
 
     :raises MessageError: it is not one.
     """
-    return int(_parse(UINT, data))
+    return int(parse_value(UINT, data))
 
 
 class PluginRequest(NamedTuple):
@@ -279,7 +284,7 @@ class PluginRequest(NamedTuple):
     @classmethod
     def parse(cls, data: bytes | None) -> PluginRequest:
         """:raises MessageError: it is not one."""
-        fields = _parse(PLUGIN, data)
+        fields = parse_value(PLUGIN, data)
         return cls(fields.plugin, fields.version, fields.command, fields.value)
 
     def encode(self) -> bytes:
@@ -297,8 +302,8 @@ class KeyWithNodes(NamedTuple):
     @classmethod
     def parse(cls, data: bytes) -> KeyWithNodes:
         """:raises MessageError: it is not one."""
-        fields = _parse(KEY_WITH_NODES, data)
-        nodes = _parse(_NODES, fields.rest).nodes if fields.rest else None
+        fields = parse_value(KEY_WITH_NODES, data)
+        nodes = parse_value(_NODES, fields.rest).nodes if fields.rest else None
         return cls(fields.public_key, tuple(nodes or ()))
 
     def encode(self) -> bytes:

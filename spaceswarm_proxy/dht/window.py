@@ -6,6 +6,8 @@ How many requests may be under way.
 
 from __future__ import annotations
 
+from spaceswarm_proxy.dht.turns import Turns
+
 #: Seconds between drains.
 DRAIN = 0.75
 #: Requests sent in one drain's time, less those that are finished.
@@ -16,23 +18,23 @@ _SLOTS = 4
 class CongestionWindow:
     """Counts the requests of the last four drains' time that are not finished; retransmissions count too."""
 
-    __slots__ = ("_due", "_max_in_slot", "_slot", "_slots", "_total")
+    __slots__ = ("_max_in_slot", "_slot", "_slots", "_total", "_turns")
 
     def __init__(self, now: float, max_in_slot: int = MAX_IN_SLOT) -> None:
         self._max_in_slot = max_in_slot
         self._slots = [0] * _SLOTS
         self._slot = 0
         self._total = 0
-        self._due = now + DRAIN
+        self._turns = Turns(DRAIN, now)
 
     @property
     def due(self) -> float:
         """When there may be room again, in seconds."""
-        return self._due
+        return self._turns.due
 
     def is_full(self, now: float) -> bool:
         """:returns: whether the next request has to wait."""
-        if now >= self._due:
+        if now >= self._turns.due:
             self._drain(now)
         return self._total >= 2 * self._max_in_slot or self._slots[self._slot] >= self._max_in_slot
 
@@ -48,9 +50,7 @@ class CongestionWindow:
             self._total -= 1
 
     def _drain(self, now: float) -> None:
-        missed = int((now - self._due) // DRAIN) + 1
-        for _ in range(min(missed, _SLOTS)):
+        for _ in range(min(self._turns.ended(now), _SLOTS)):
             self._slot = (self._slot + 1) % _SLOTS
             self._total -= self._slots[self._slot]
             self._slots[self._slot] = 0
-        self._due += missed * DRAIN

@@ -65,7 +65,7 @@ def measured(scenario: Scenario, narrate: Callable[[str], None]) -> tuple[Outcom
     """Play a scenario, and watch this process meanwhile."""
     # Little becomes garbage of the kind that has to be collected, and there is much to be looked through.
     gc.freeze()
-    gc.set_threshold(20_000, 20, 10)
+    gc.set_threshold(100_000, 20, 10)
     before = resident_memory()
     begun = time.process_time()
     life = Life(scenario)

@@ -138,6 +138,7 @@ class NodeCore:
         """Our id is another one from now on, and may be told or not."""
         if own_id != self.table.own_id:
             self.table = self.table.rebuilt(own_id)
+            self.upkeep.rebuilt()
         if persistent:
             self.ephemeral = False
             self.told_id = own_id

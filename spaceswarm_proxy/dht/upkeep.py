@@ -64,6 +64,8 @@ class Upkeep:
         self._next_refresh = now + REFRESH * (1 + node.chance.random()) / 2
         self._checks = 0
         self._contests = 0
+        # Until when no newcomer can have a place in a full row, by the row's number.
+        self._settled: dict[int, float] = {}
         self._hints = 0
         self._answered = 0
         self._timed_out = 0
@@ -90,10 +92,17 @@ class Upkeep:
         """A row is full: the newcomer gets the place of whoever has been tried least recently, if that one is gone."""
         if not self._node.joining.done or self._contests >= MAX_CONTESTS:
             return
+        number = self._node.table.row_of(newcomer.id)
+        if now < self._settled.get(number, now):
+            return
         oldest = min(self._node.table.row(newcomer.id), key=_tried, default=None)
-        if oldest is None or oldest.pinged >= self._tick_began:
+        if oldest is None:
+            return
+        if oldest.pinged >= self._tick_began:
+            self._settled[number] = self.next_tick
             return
         if now - oldest.pinged < RECENT and now - oldest.added > self.OLD:
+            self._settled[number] = oldest.pinged + RECENT
             return
 
         def done(answer: Response | SpaceswarmError, now: float) -> None:
@@ -108,6 +117,10 @@ class Upkeep:
         oldest.pinged = now
         if self._node.ask_if_free(oldest.contact.address, _PING, done, now):
             self._contests += 1
+
+    def rebuilt(self) -> None:
+        """The rows of the table are others now."""
+        self._settled.clear()
 
     def _check(self, entry: Entry, now: float) -> None:
         """See whether a node is still there, and the one that it was."""
@@ -134,6 +147,7 @@ class Upkeep:
         """The machine has slept: nothing that was known is certain."""
         for entry in self._node.table:
             entry.pinged = entry.added = NEVER
+        self._settled.clear()
         self.health.reset()
         self.next_tick = now + TICK
         self._tick_began = now

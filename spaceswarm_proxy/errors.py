@@ -61,6 +61,18 @@ class MessageError(ProtocolError):
     code = "message-error"
 
 
+class HandshakeError(ProtocolError):
+    """The remote does not prove who it is, or speaks of another connection."""
+
+    code = "handshake-error"
+
+
+class StreamDamagedError(ProtocolError):
+    """What came in an encrypted stream was changed, left out or repeated on the way."""
+
+    code = "stream-damaged"
+
+
 # What somebody may not have.
 
 

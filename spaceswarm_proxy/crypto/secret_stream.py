@@ -1,0 +1,151 @@
+"""
+The encrypted stream: messages over any byte stream, under the keys of a Noise handshake.
+
+Bytes, in each direction::
+
+    38 00 00 | id:32 | header:24          first: who speaks, bound to this handshake, and the cipher's beginning
+    length:u24 | ciphertext               then a frame for each message, which is 17 bytes longer than that
+
+What one side sends as a message the other receives as one.  An empty message is a keep-alive.
+
+The id depends on the *label* of the network's streams, which is not known for certain of every network: a side may have
+several candidates.  It recognises any of them in the remote's header.  The initiator speaks first, under the likeliest
+one; a responder with several holds its own header back until it has seen the initiator's.
+
+:source: npm ``@hyperswarm/secret-stream`` 6; spec/connect.md, section 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from nacl.bindings import (
+    crypto_secretstream_xchacha20poly1305_init_pull,
+    crypto_secretstream_xchacha20poly1305_init_push,
+    crypto_secretstream_xchacha20poly1305_pull,
+    crypto_secretstream_xchacha20poly1305_push,
+    crypto_secretstream_xchacha20poly1305_state,
+)
+from nacl.exceptions import CryptoError
+
+from spaceswarm_proxy.codec.frames import FrameReader, encode_frame
+from spaceswarm_proxy.crypto.hashing import HASH_LENGTH, keyed_hash32, namespace
+from spaceswarm_proxy.crypto.noise import SessionKeys
+from spaceswarm_proxy.errors import HandshakeError, StreamDamagedError
+
+HEADER_LENGTH = 24
+#: What a frame is longer than its message: the tag's byte, and the authentication.
+OVERHEAD = 17
+#: Bytes of the longest message.
+MAX_MESSAGE = (1 << 24) - 1 - OVERHEAD
+
+_INITIATOR, _RESPONDER = 0, 1
+
+
+def stream_id(hash: bytes, label: str, initiator: bool) -> bytes:
+    """
+    :param hash: the handshake's, 64 bytes.
+    :returns: how that side names itself at the beginning of its stream, 32 bytes.
+    """
+    return keyed_hash32(hash, namespace(label, _INITIATOR if initiator else _RESPONDER))
+
+
+class SecretStream:
+    """One side: messages to bytes with :meth:`send`, bytes to messages with :meth:`receive`."""
+
+    def __init__(
+        self, initiator: bool, keys: SessionKeys, labels: Sequence[str], header: bytes | None = None
+    ) -> None:
+        """
+        :param labels: the candidates, the likeliest first; at least one.
+        :param header: of our cipher, 24 bytes; by default a random one, as it must be but for tests.
+        """
+        #: Which of the labels it is, as soon as that is known: the remote's header has come.
+        self.label: str | None = None
+        self._hash = keys.hash
+        self._initiator = initiator
+        self._reader = FrameReader()
+        self._receive_key = keys.receive
+        self._pull: crypto_secretstream_xchacha20poly1305_state | None = None
+        self._push = crypto_secretstream_xchacha20poly1305_state()
+        if header is None:
+            self._header = crypto_secretstream_xchacha20poly1305_init_push(self._push, keys.send)
+        else:
+            # The same state for either side; only so the header can be chosen.
+            crypto_secretstream_xchacha20poly1305_init_pull(self._push, header, keys.send)
+            self._header = header
+        self._remote_ids = {stream_id(keys.hash, label, not initiator): label for label in labels}
+        # Frames that wait until the header before them can be sent.
+        self._held: list[bytes] | None = None
+        self._output: list[bytes] = []
+        if initiator or len(labels) == 1:
+            self._begin(labels[0])
+        else:
+            self._held = []
+
+    def _begin(self, label: str) -> None:
+        self._output.append(encode_frame(stream_id(self._hash, label, self._initiator) + self._header))
+        held, self._held = self._held, None
+        self._output += held or ()
+
+    @property
+    def partial(self) -> int:
+        """Bytes that are held of a frame that is not complete yet."""
+        return self._reader.held
+
+    def send(self, message: bytes) -> None:
+        """
+        Encrypt a message; it is in :meth:`data_to_send` next.
+
+        :raises ValueError: it has more than :data:`MAX_MESSAGE` bytes.
+        """
+        if len(message) > MAX_MESSAGE:
+            raise ValueError(f"a message has {MAX_MESSAGE} bytes at most, not {len(message)}")
+        frame = encode_frame(crypto_secretstream_xchacha20poly1305_push(self._push, message))
+        (self._output if self._held is None else self._held).append(frame)
+
+    def data_to_send(self) -> list[bytes]:
+        """:returns: what goes to the remote, in order; each once."""
+        output, self._output = self._output, []
+        return output
+
+    def receive(self, data: bytes) -> list[bytes]:
+        """
+        :param data: whatever has come, cut anywhere.
+        :returns: the messages that it completes; empty ones too.
+        :raises HandshakeError: the remote's header is none, or not of this handshake.
+        :raises StreamDamagedError: a frame was changed, left out, or repeated; ``decoded`` has those before it.
+        """
+        messages: list[bytes] = []
+        try:
+            for frame in self._reader.feed(data):
+                if self._pull is None:
+                    self._pull = self._read_header(frame)
+                else:
+                    messages.append(_decrypt(self._pull, frame))
+        except (HandshakeError, StreamDamagedError) as problem:
+            problem.decoded = list(messages)
+            raise
+        return messages
+
+    def _read_header(self, frame: bytes) -> crypto_secretstream_xchacha20poly1305_state:
+        if len(frame) != HASH_LENGTH + HEADER_LENGTH:
+            raise HandshakeError("bad-header", f"{len(frame)} bytes")
+        self.label = self._remote_ids.get(frame[:HASH_LENGTH])
+        if self.label is None:
+            raise HandshakeError("unknown-stream", frame[:HASH_LENGTH].hex())
+        state = crypto_secretstream_xchacha20poly1305_state()
+        crypto_secretstream_xchacha20poly1305_init_pull(state, frame[HASH_LENGTH:], self._receive_key)
+        if self._held is not None:
+            self._begin(self.label)
+        return state
+
+
+def _decrypt(state: crypto_secretstream_xchacha20poly1305_state, frame: bytes) -> bytes:
+    if len(frame) < OVERHEAD:
+        raise StreamDamagedError("short-frame", f"{len(frame)} bytes")
+    try:
+        message, _ = crypto_secretstream_xchacha20poly1305_pull(state, frame)
+    except CryptoError:
+        raise StreamDamagedError("bad-tag") from None
+    return message

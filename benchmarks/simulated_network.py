@@ -283,12 +283,15 @@ class SimulatedNetwork:
             del self._places[address]
 
     def beginnings(self) -> tuple[bytes, ...]:
-        """:returns: addresses of a few nodes that can be reached, if there are any."""
+        """
+        :returns: addresses of a few nodes that can be reached, if there are any; of honest ones, since nobody finds the
+            way who knows only those who show another one.
+        """
         found: list[bytes] = []
         for _ in range(10 * BEGINNINGS):
             if len(found) >= BEGINNINGS or not self.hosts:
                 break
             host = self.random.choice(self.hosts)
-            if host.is_persistent and host.addresses[SERVER_SOCKET] not in found:
+            if host.honest and host.is_persistent and host.addresses[SERVER_SOCKET] not in found:
                 found.append(host.addresses[SERVER_SOCKET])
         return tuple(found)

@@ -50,8 +50,8 @@ class DeadNodes:
         self.impatient()
         await node.find_node(TOPIC).finished()
         # Others may have come: a port that a test has given back is asked for a while by whoever knew its node.
-        self.assertLessEqual(set(network.nodes[:5]), set(node.closest()))
-        self.assertNotIn(network.nodes[5], node.closest())
+        self.assertLessEqual(set(network.nodes[:5]), set(node.closest(count=1000)))
+        self.assertNotIn(network.nodes[5], node.closest(count=1000))
 
     async def test_told_by_theirs(self: Any) -> None:
         """When a JavaScript client tells our node that another is down, it looks, and forgets that one only."""

@@ -225,7 +225,11 @@ class Responder:
         return flags | HAS_TOKEN | HAS_VALUE, token + closer + encode_buffer(value)
 
     def answer_parsed(self, data: bytes, source: bytes, socket: int, now: float) -> bytes | None:
-        """The same as :meth:`answer`, for every request, and without counting it."""
+        """
+        The same as :meth:`answer`, for every request, and without counting it.
+
+        :returns: :data:`ELSEWHERE` too.
+        """
         try:
             request = parse_request(data)
         except MessageError:

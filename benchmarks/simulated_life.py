@@ -307,12 +307,15 @@ class Life:
     def _looked_up(self, lookup: Lookup, tracked: Tracked, query: Query) -> None:
         _, record = self._under_way.pop(query)
         if not record.announcer.alive:
+            tracked.requests.clear()
             self.outcome.abandoned += 1
             return
         self.lookups.append(lookup)
         lookup.ended = self.network.now
         lookup.requests = len(tracked.requests)
         lookup.messages = tracked.messages
+        # These know the query, which knows who has them: it would be left to the garbage collector, with all it holds.
+        tracked.requests.clear()
         if lookup.found == inf:
             lookup.holders = len(self.holders(record))
         if len(self.lookups) % CHECKED == 0:

@@ -38,6 +38,7 @@ from spaceswarm_proxy.dht.store import Store
 from spaceswarm_proxy.dht.table import NEVER, Entry, RoutingTable
 from spaceswarm_proxy.dht.tokens import Tokens
 from spaceswarm_proxy.dht.upkeep import Upkeep
+from spaceswarm_proxy.dht.values import PeerRecord
 from spaceswarm_proxy.dht.witnesses import STALE, Witnesses
 from spaceswarm_proxy.errors import ClosedError, MessageError, SpaceswarmError, SuspendedError
 
@@ -76,6 +77,7 @@ class NodeCore:
         #: What is kept for others, while we are known.
         self.store: Store | None = None
         self._kept: Store | None = None
+        self._servers: dict[bytes, PeerRecord] = {}
         self.nat = NatSampler()
         self.requests = Requests(chance, self._sender, self._transmit, now, options.adaptive_timeouts)
         self.responder = Responder(self, options.profile, RequestRates(options.max_requests_of_host))
@@ -144,6 +146,8 @@ class NodeCore:
             self.told_id = own_id
             if self._kept is None:
                 self._kept = Store(self.chance, now)
+                for target, record in self._servers.items():
+                    self._kept.serve(target, record)
             self.store = self._kept
             self.report("persistent")
         if self.joining.done:
@@ -161,6 +165,18 @@ class NodeCore:
         """Do not tell of this peer ourselves: queries ask everybody but us."""
         if self._kept is not None:
             self._kept.unannounce(topic, public_key)
+
+    def serve(self, target: bytes, record: PeerRecord) -> None:
+        """A server of this node can be found here, whenever we are known."""
+        self._servers[target] = record
+        if self._kept is not None:
+            self._kept.serve(target, record)
+
+    def unserve(self, target: bytes) -> None:
+        """It is gone."""
+        self._servers.pop(target, None)
+        if self._kept is not None:
+            self._kept.unserve(target)
 
     def sampled(self, address: bytes) -> None:
         """Somebody has told us our address."""
@@ -336,7 +352,7 @@ class NodeCore:
         :param only_nodes: ask nobody but these.
         :raises SpaceswarmError: the node is closed or suspended.
         """
-        self._check_open()
+        self.check_open()
         self.queries.add(query)
         self.queries_begun += 1
         self.upkeep.asked(now)
@@ -363,7 +379,7 @@ class NodeCore:
 
         :raises SpaceswarmError: the node is closed or suspended, or has too many under way.
         """
-        self._check_open()
+        self.check_open()
         self.requests.send(request, now)
 
     def forget(self, request: OutgoingRequest) -> None:
@@ -481,7 +497,8 @@ class NodeCore:
         for query in list(self.queries):
             query.give_up(problem, now)
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """:raises SpaceswarmError: the node is closed or suspended."""
         if self.closed:
             raise ClosedError("the node is closed")
         if self.suspended:

@@ -8,9 +8,9 @@ from typing import Any
 
 from twisted.internet.error import CannotListenError
 
-from spaceswarm_proxy.dht.batch import Receive
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
-from spaceswarm_proxy.dht.udp import UDPPort
+from spaceswarm_proxy.udp.batch import Receive
+from spaceswarm_proxy.udp.port import UDPPort
 
 #: Where a node listens unless told otherwise, and how many ports from there on it tries before it takes any.
 DEFAULT_PORT = 49737

@@ -14,7 +14,7 @@ from spaceswarm_proxy.dht import runner
 from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.state import FILE_NAME, StateDirectory
-from spaceswarm_proxy.dht.udp import UDPPort
+from spaceswarm_proxy.udp.port import UDPPort
 from spaceswarm_proxy.errors import ClosedError, SuspendedError
 from spaceswarm_proxy.interfaces import HostPort
 from tests.dht.nodes import TOPIC, NodeTestCase

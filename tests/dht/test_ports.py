@@ -13,7 +13,7 @@ from spaceswarm_proxy.dht import ports as module
 from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.dht.ports import DEFAULT_PORT, NodePorts, candidates, local_host
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
-from spaceswarm_proxy.dht.udp import UDPPort
+from spaceswarm_proxy.udp.port import UDPPort
 from tests.dht.stepping import LOOPBACK, SteppedReactor, arrived, plain_socket
 
 

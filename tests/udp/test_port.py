@@ -1,4 +1,4 @@
-"""Tests of spaceswarm_proxy.dht.udp."""
+"""Tests of spaceswarm_proxy.udp.port."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from spaceswarm_proxy.dht import udp
-from spaceswarm_proxy.dht.batch import SLOT_LENGTH, Batch, Receive, SendLarge, shared_batch
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.dht.udp import BATCH_FROM, BATCH_TO, MAX_TURN, UDPPort
+from spaceswarm_proxy.udp import port as udp
+from spaceswarm_proxy.udp.batch import SLOT_LENGTH, Batch, Receive, SendLarge, shared_batch
+from spaceswarm_proxy.udp.port import BATCH_FROM, BATCH_TO, MAX_TURN, UDPPort
 from tests.dht.stepping import LOOPBACK, SteppedReactor, arrived, plain_socket
 
 NUMBER = 7
@@ -114,7 +114,7 @@ class PortTests(UDPTestCase):
     def test_interface(self) -> None:
         """It is what a reactor reads from, and says in logs which socket it is."""
         self.assertTrue(verifyObject(IReadDescriptor, self.port))
-        self.assertEqual("DHT socket 7", self.port.logPrefix())
+        self.assertEqual("UDP socket 7", self.port.logPrefix())
         self.assertEqual({self.port}, self.reactor.readers)
         self.port.close()
 
@@ -420,7 +420,7 @@ class WithoutBatchesTests(UDPTestCase):
             for _ in range(3):
                 self.port.doRead()
         lines = [formatEvent(event) for event in logs]
-        self.assertEqual(["DHT socket 7: no batches: [Errno 1] Operation not permitted"], lines)
+        self.assertEqual(["UDP socket 7: no batches: [Errno 1] Operation not permitted"], lines)
         self.assertEqual(datagrams, [data for data, _ in arrived(client)])
         self.port.close()
 

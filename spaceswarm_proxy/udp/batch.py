@@ -23,6 +23,8 @@ from functools import cache
 
 import txaio
 
+from spaceswarm_proxy.udp.addresses import AddressCache
+
 log = txaio.make_logger()
 
 #: Datagrams of one batch.
@@ -30,8 +32,6 @@ SLOTS = 64
 #: Bytes of a datagram that a slot holds.  A longer one is dropped here; its sender will repeat it, and then it mostly
 #: comes alone, outside of a batch.
 SLOT_LENGTH = 2048
-#: Source addresses whose six bytes are remembered.
-_CACHED = 16384
 _NAME_LENGTH = 16  # struct sockaddr_in: family, port, host, padding
 _HEADER_WORDS = 8
 _HEADER_LENGTH = 8 * _HEADER_WORDS
@@ -45,7 +45,7 @@ _NO_ROOM = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
 #: Takes a datagram, its source (six bytes), the socket's number and the time; returns what to send back.
 Receive = Callable[[bytes, bytes, int, float], bytes | None]
 #: Takes an answer that no slot holds, and where it goes.
-SendLarge = Callable[[bytes, bytes], None]
+SendLarge = Callable[[bytes, bytes], object]
 
 
 class _Slots:
@@ -86,7 +86,7 @@ class Batch:
         self._names_base = _where(self._names_buffer)
         self._incoming = _Slots(self._names_base)
         self._outgoing = _Slots(self._names_base)
-        self._sources: dict[bytes, bytes] = {}
+        self._sources = AddressCache()
 
     def run(
         self, bound: socket.socket, receive: Receive, number: int, now: float, send_large: SendLarge
@@ -106,18 +106,17 @@ class Batch:
         end = count * _HEADER_WORDS
         flags = incoming.words[_FLAGS:end:_HEADER_WORDS].tolist()
         lengths = incoming.words[_LENGTH:end:_HEADER_WORDS].tolist()
-        arena, names, sources = incoming.arena, self._names, self._sources
+        arena, names, source_of = incoming.arena, self._names, self._sources.address
         owed = 0
         for slot in range(count):
             if flags[slot] & _TRUNCATED:
                 continue
             start, name = slot * SLOT_LENGTH, slot * _NAME_LENGTH
-            raw = names[name + 2 : name + 8].tobytes()
-            source = sources.get(raw) or self._source(raw)
+            source = source_of(names[name + 2 : name + 8].tobytes())
             try:
                 reply = receive(arena[start : start + lengths[slot]].tobytes(), source, number, now)
             except Exception:  # A fault of ours, which is no reason to forget the others.
-                log.failure("a datagram to DHT socket {number} could not be handled", number=number)
+                log.failure("a datagram to UDP socket {number} could not be handled", number=number)
                 continue
             if reply is None:
                 continue
@@ -127,13 +126,6 @@ class Batch:
             self._put(owed, slot, reply)
             owed += 1
         return count, owed - self._flush(bound.fileno(), owed)
-
-    def _source(self, raw: bytes) -> bytes:
-        """:param raw: port and host as the kernel has them: the port's high byte is first, in the DHT its low one."""
-        if len(self._sources) >= _CACHED:
-            self._sources.clear()
-        source = self._sources[raw] = raw[2:] + raw[1::-1]
-        return source
 
     def _put(self, place: int, slot: int, reply: bytes) -> None:
         outgoing = self._outgoing

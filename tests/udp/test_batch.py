@@ -1,4 +1,4 @@
-"""Tests of spaceswarm_proxy.dht.batch."""
+"""Tests of spaceswarm_proxy.udp.batch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from spaceswarm_proxy.dht import batch as module
-from spaceswarm_proxy.dht.batch import SLOT_LENGTH, SLOTS, Batch, shared_batch
 from spaceswarm_proxy.dht.contact import address_of
+from spaceswarm_proxy.udp import addresses
+from spaceswarm_proxy.udp import batch as module
+from spaceswarm_proxy.udp.batch import SLOT_LENGTH, SLOTS, Batch, shared_batch
 from tests.dht.stepping import arrived, plain_socket
 
 
@@ -106,7 +107,7 @@ class RunTests(BatchTestCase):
 
     def test_remembered_sources(self) -> None:
         """No more sources are remembered than there is room for; whoever is forgotten is known again."""
-        self.patch(module, "_CACHED", 4)
+        self.patch(addresses, "_CACHED", 4)
         batch = Batch(self.library_receive, self.library_send)
         clients = [self.socket() for _ in range(10)]
         for _ in range(2):

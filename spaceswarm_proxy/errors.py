@@ -18,6 +18,8 @@ class SpaceswarmError(Exception):
     """Whatever goes wrong here is one of these."""
 
     code: ClassVar[str] = "error"
+    #: What the JavaScript implementation calls the same, if it has a name for it.
+    reference_code: ClassVar[str] = ""
 
     def __str__(self) -> str:
         return Exception.__str__(self) or (self.__doc__ or self.code).strip().splitlines()[0]
@@ -71,6 +73,12 @@ class StreamDamagedError(ProtocolError):
     """What came in an encrypted stream was changed, left out or repeated on the way."""
 
     code = "stream-damaged"
+
+
+class ChannelError(ProtocolError):
+    """A message about channels that makes no sense here."""
+
+    code = "channel-error"
 
 
 # What somebody may not have.
@@ -152,6 +160,162 @@ class ConnectCancelledError(ConnectError):
     code = "cancelled"
 
 
+# Connecting over the DHT: what the JavaScript implementation distinguishes.
+
+
+class PeeringError(ConnectError):
+    """No connection over the DHT came about."""
+
+    code = "peering-failed"
+
+    def __str__(self) -> str:
+        """:returns: ``CODE: text``, as the JavaScript implementation writes it."""
+        text = super().__str__()
+        prefix = f"{self.reference_code}: " if self.reference_code else ""
+        return text if text.startswith(prefix) else prefix + text
+
+
+class PeerNotFoundError(PeeringError, UnknownPeerError):
+    """No node of the network knows the way to this peer."""
+
+    code = "peer-not-found"
+    reference_code = "PEER_NOT_FOUND"
+
+
+class PeerConnectionFailedError(PeeringError, PeerUnreachableError):
+    """Nodes know the way to the peer, and it has not answered through any of them, or refuses us."""
+
+    code = "peer-connection-failed"
+    reference_code = "PEER_CONNECTION_FAILED"
+
+
+class BadHandshakeReplyError(PeeringError):
+    """What came back through a node is no answer to a handshake."""
+
+    code = "bad-handshake-reply"
+    reference_code = "BAD_HANDSHAKE_REPLY"
+
+
+class HandshakeInvalidError(PeeringError):
+    """The handshake has come to nothing that can be used."""
+
+    code = "handshake-invalid"
+    reference_code = "HANDSHAKE_INVALID"
+
+
+class ServerIncompatibleError(PeeringError):
+    """The server speaks another version."""
+
+    code = "server-incompatible"
+    reference_code = "SERVER_INCOMPATIBLE"
+
+
+class ServerFailedError(PeeringError):
+    """The server answered with an error."""
+
+    code = "server-error"
+    reference_code = "SERVER_ERROR"
+
+
+class RelayAbortedError(PeeringError):
+    """The connection through the relay did not come about."""
+
+    code = "relay-aborted"
+    reference_code = "RELAY_ABORTED"
+
+
+class HolepunchError(PeeringError):
+    """There is no way through the address translations between us and the peer."""
+
+    code = "holepunch-failed"
+
+
+class BadHolepunchReplyError(HolepunchError):
+    """What came back through a node is no answer to a message of hole punching."""
+
+    code = "bad-holepunch-reply"
+    reference_code = "BAD_HOLEPUNCH_REPLY"
+
+
+class CannotHolepunchError(HolepunchError):
+    """The peer can't be reached directly, and takes no part in hole punching."""
+
+    code = "cannot-holepunch"
+    reference_code = "CANNOT_HOLEPUNCH"
+
+
+class HolepunchAbortedError(HolepunchError):
+    """Hole punching was given up."""
+
+    code = "holepunch-aborted"
+    reference_code = "HOLEPUNCH_ABORTED"
+
+
+class HolepunchInvalidError(HolepunchError):
+    """The peer's message of hole punching can't be read."""
+
+    code = "holepunch-invalid"
+    reference_code = "HOLEPUNCH_INVALID"
+
+
+class HolepunchProbeTimeoutError(HolepunchError):
+    """What kind of address translation is there was not found out in time."""
+
+    code = "holepunch-probe-timeout"
+    reference_code = "HOLEPUNCH_PROBE_TIMEOUT"
+
+
+class DoubleRandomizedError(HolepunchError):
+    """Both address translations choose another port for every destination."""
+
+    code = "holepunch-double-randomized"
+    reference_code = "HOLEPUNCH_DOUBLE_RANDOMIZED_NATS"
+
+
+class RemoteAbortedError(HolepunchError):
+    """The peer has given hole punching up."""
+
+    code = "remote-aborted"
+    reference_code = "REMOTE_ABORTED"
+
+
+class RemoteNotHolepunchingError(HolepunchError):
+    """The peer does not take part in hole punching, though it was asked to."""
+
+    code = "remote-not-holepunching"
+    reference_code = "REMOTE_NOT_HOLEPUNCHING"
+
+
+class RemoteNotHolepunchableError(HolepunchError):
+    """The peer gave no address that can be punched to."""
+
+    code = "remote-not-holepunchable"
+    reference_code = "REMOTE_NOT_HOLEPUNCHABLE"
+
+
+# Listening.
+
+
+class ListenError(SpaceswarmError):
+    """Nobody can connect to us that way."""
+
+    code = "listen-failed"
+
+
+class AlreadyListeningError(ListenError):
+    """This server listens already."""
+
+    code = "already-listening"
+    reference_code = "ALREADY_LISTENING"
+
+
+class KeyPairInUseError(ListenError):
+    """Another server of this node listens with the same key pair."""
+
+    code = "key-pair-in-use"
+    reference_code = "KEYPAIR_ALREADY_USED"
+
+
 # Connections that end.
 
 
@@ -180,6 +344,19 @@ class DuplicateConnectionError(StreamError):
     """There is another connection with the same peer, and that one stays."""
 
     code = "duplicate"
+    reference_code = "DUPLICATE_CONNECTION"
+
+
+class ChannelRefusedError(StreamError):
+    """The remote does not want to speak that protocol."""
+
+    code = "channel-refused"
+
+
+class StreamTimeoutError(StreamError):
+    """The far end of the stream has been silent for too long."""
+
+    code = "stream-timeout"
 
 
 class StreamStalledError(StreamError):
@@ -273,6 +450,7 @@ class SuspendedError(DHTError):
     """The node is suspended."""
 
     code = "suspended"
+    reference_code = "SUSPENDED"
 
 
 # The end.
@@ -282,6 +460,7 @@ class ClosedError(SpaceswarmError):
     """The network, node or swarm was closed by its owner."""
 
     code = "closed"
+    reference_code = "NODE_DESTROYED"
 
 
 def _tree(cls: type[SpaceswarmError]) -> dict[str, type[SpaceswarmError]]:

@@ -14,13 +14,21 @@ from spaceswarm_proxy.errors import BY_CODE, LimitError, ProtocolError, Spaceswa
 
 PROTOCOL = Path(__file__).resolve().parent.parent / "docs" / "protocol.md"
 
+#: Of ``hyperdht`` 6, as far as a caller may see them; spec/connect.md, section 11.
+REFERENCE_CODES = """
+    PEER_NOT_FOUND PEER_CONNECTION_FAILED BAD_HANDSHAKE_REPLY BAD_HOLEPUNCH_REPLY SERVER_INCOMPATIBLE SERVER_ERROR
+    HANDSHAKE_INVALID CANNOT_HOLEPUNCH HOLEPUNCH_ABORTED HOLEPUNCH_INVALID HOLEPUNCH_PROBE_TIMEOUT
+    HOLEPUNCH_DOUBLE_RANDOMIZED_NATS REMOTE_ABORTED REMOTE_NOT_HOLEPUNCHING REMOTE_NOT_HOLEPUNCHABLE RELAY_ABORTED
+    SUSPENDED DUPLICATE_CONNECTION ALREADY_LISTENING KEYPAIR_ALREADY_USED NODE_DESTROYED
+"""
+
 classes = st.sampled_from(sorted(BY_CODE.values(), key=lambda cls: cls.code))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
 def subclasses(cls: type[SpaceswarmError]) -> list[type[SpaceswarmError]]:
-    """The class, and all below it."""
-    return [cls, *(each for sub in cls.__subclasses__() for each in subclasses(sub))]
+    """The class, and all below it, once each."""
+    return list(dict.fromkeys([cls, *(each for sub in cls.__subclasses__() for each in subclasses(sub))]))
 
 
 class TreeTests(SynchronousTestCase):
@@ -65,8 +73,17 @@ class TreeTests(SynchronousTestCase):
         """Without a text of its own, an error says what its class is."""
         for cls in BY_CODE.values():
             if not issubclass(cls, (LimitError, ProtocolError)):
-                self.assertEqual(str(cls()), (cls.__doc__ or "").splitlines()[0])
-                self.assertEqual(str(cls("this one")), "this one")
+                name = f"{cls.reference_code}: " if issubclass(cls, errors.PeeringError) and cls.reference_code else ""
+                self.assertEqual(str(cls()), name + (cls.__doc__ or "").splitlines()[0])
+                self.assertEqual(str(cls("this one")), name + "this one")
+
+    def test_reference(self) -> None:
+        """Whatever the JavaScript implementation names has one class here, and the name stands before the text once."""
+        named = [cls.reference_code for cls in BY_CODE.values() if cls.reference_code]
+        self.assertEqual(sorted(set(named)), sorted(named))
+        self.assertEqual(set(REFERENCE_CODES.split()), set(named))
+        problem = errors.HolepunchAbortedError("HOLEPUNCH_ABORTED: the server left")
+        self.assertEqual(str(problem), "HOLEPUNCH_ABORTED: the server left")
 
     def test_protocol_error(self) -> None:
         """A violation has a kind to count it under and a detail for the log."""

@@ -83,12 +83,16 @@ class World:
         """
         if bootstrap is None:
             bootstrap = tuple(host.address for host in self.hosts if host.public)[:3]
-        host = Host(self, len(self.hosts) + 1, public, behind_nat, bootstrap, options)
+        host = self.machine(len(self.hosts) + 1, public, behind_nat, bootstrap, options)
         self.hosts.append(host)
         self._by_ip[host.ip] = host
         if start:
             host.start()
         return host
+
+    def machine(self, *arguments: Any) -> Host:
+        """What a host is made of; a world of another kind makes others."""
+        return Host(self, *arguments)
 
     def population(self, count: int) -> list[Host]:
         """:returns: so many new public hosts, who all know each other, as far as there is room in their tables."""

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.logger import formatEvent
 
 from spaceswarm_proxy.crypto.hashing import hash32
-from spaceswarm_proxy.dht.node import DHTNode
+from spaceswarm_proxy.peering.node import DHTNode
 from tests.dht.stepping import LOOPBACK, SteppedTestCase, plain_socket
 
 TOPIC = hash32(b"a topic")

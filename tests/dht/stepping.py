@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from spaceswarm_proxy.dht.node import DHTNode
+from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.testing import TestNet
 
 LOOPBACK = "127.0.0.1"

@@ -10,6 +10,7 @@ from spaceswarm_proxy.dht.contact import address_of, contact_at
 from spaceswarm_proxy.dht.message import Command, Response, encode_request, encode_response
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
 from spaceswarm_proxy.dht.table import Entry, K
+from spaceswarm_proxy.dht.values import PeerRecord
 from spaceswarm_proxy.dht.witnesses import MOST_HOSTS
 from spaceswarm_proxy.errors import ClosedError, SpaceswarmError, SuspendedError
 from tests.dht.strategies import addresses
@@ -179,6 +180,26 @@ class MeetingTests(SynchronousTestCase):
             self.asked(address, Alone.ADDRESS)
             self.core.table.remove(address)
         self.assertEqual((self.core.nat.samples, len(self.core._witnesses)), (600, MOST_HOSTS))
+
+
+class ServingTests(SynchronousTestCase):
+    """Servers of the node itself."""
+
+    def test_served(self) -> None:
+        """They are told of while the node is known to others, whichever came first, and then no more."""
+        alone = Alone()
+        target, later = bytes(32), bytes(range(32))
+        alone.core.serve(target, PeerRecord(b"k" * 32))
+        alone.core.become(contact_at(Alone.ADDRESS).id, True, alone.now)
+        alone.core.serve(later, PeerRecord(b"l" * 32))
+        assert alone.core.store is not None
+        for key in (target, later):
+            self.assertIsNotNone(alone.core.store.forward(key, alone.now))
+        alone.core.retire()
+        alone.core.unserve(target)
+        alone.core.become(contact_at(Alone.ADDRESS).id, True, alone.now)
+        self.assertIsNone(alone.core.store.forward(target, alone.now))
+        self.assertIsNotNone(alone.core.store.forward(later, alone.now))
 
 
 class LifeTests(SynchronousTestCase):

@@ -36,9 +36,7 @@ liars = st.sampled_from(LIARS)
 #: Where a datagram seems to come from.
 sources = liars | addresses
 any_number = st.integers(0, 1000)
-commands = st.builds(
-    Command.make, st.booleans(), st.integers(0, 11), st.none() | st.just(TOPIC), st.none() | values
-)
+commands = st.builds(Command.make, st.booleans(), st.integers(0, 11), st.none() | st.just(TOPIC), st.none() | values)
 rubbish = st.builds(bytes.__add__, st.sampled_from([b"", b"\x03", b"\x13"]), st.binary(max_size=60))
 fields = st.fixed_dictionaries(
     {

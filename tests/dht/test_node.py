@@ -1,4 +1,4 @@
-"""Tests of spaceswarm_proxy.dht.node: what it is, and single requests."""
+"""Tests of spaceswarm_proxy.peering.node: what it is, and single requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from spaceswarm_proxy.dht import ports, requests
 from spaceswarm_proxy.dht.commands import UNKNOWN_COMMAND
 from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.dht.message import encode_response
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.errors import (
     ClosedError,
     LimitError,
@@ -24,6 +23,7 @@ from spaceswarm_proxy.errors import (
     RequestTimeoutError,
 )
 from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.peering.node import DHTNode
 from tests.dht.nodes import TOPIC, NodeTestCase
 from tests.dht.stepping import LOOPBACK, SteppedReactor, arrived
 

@@ -1,4 +1,4 @@
-"""Tests of spaceswarm_proxy.dht.node: suspended and closed, alone and found, and what it remembers."""
+"""Tests of spaceswarm_proxy.peering.node: suspended and closed, alone and found, and what it remembers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht import runner
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.state import FILE_NAME, StateDirectory
-from spaceswarm_proxy.udp.port import UDPPort
 from spaceswarm_proxy.errors import ClosedError, SuspendedError
 from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.peering.node import DHTNode
+from spaceswarm_proxy.udp.port import UDPPort
 from tests.dht.nodes import TOPIC, NodeTestCase
 from tests.dht.stepping import LOOPBACK
 

@@ -1,4 +1,4 @@
-"""Tests of spaceswarm_proxy.dht.node: queries, and what is stored in a network of a few nodes."""
+"""Tests of spaceswarm_proxy.peering.node: queries, and what is stored in a network of a few nodes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from spaceswarm_proxy.codec.compact import MAX_UINT
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.crypto.keys import KeyPair
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.operations import MAX_VALUE
 from spaceswarm_proxy.dht.replies import Replies
 from spaceswarm_proxy.dht.results import Reply, Stored, TopicPeers
@@ -23,6 +22,7 @@ from spaceswarm_proxy.errors import (
     ValueTooLargeError,
 )
 from spaceswarm_proxy.interfaces import HostPort, Peer
+from spaceswarm_proxy.peering.node import DHTNode
 from tests.dht.stepping import SteppedTestCase
 
 TOPIC = hash32(b"a topic")

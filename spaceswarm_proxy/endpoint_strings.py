@@ -23,7 +23,9 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spaceswarm_proxy.crypto.keys import KeyPair
     from spaceswarm_proxy.interfaces import INetwork
+    from spaceswarm_proxy.secret.connection import Settings as SecretSettings
 
 DEFAULT_PROXY = "tcp:127.0.0.1:4978"
 
@@ -182,6 +184,149 @@ class SpaceswarmParser:
             return OwnNetworkClientEndpoint(make_network, lambda net: PeerClientEndpoint(net, whom, seconds, reactor))
         key = to_topic(topic)
         return OwnNetworkClientEndpoint(make_network, lambda net: TopicClientEndpoint(net, key, seconds, reactor))
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser, IStreamClientEndpointStringParserWithReactor)
+class SecretParser:
+    """
+    ``secret:``, an encrypted connection over any other endpoint, both sides known by their keys.  A server::
+
+        secret:tcp\\:4978:key=server.seed
+        secret:endpoint=tcp\\:4978\\:interface=10.0.0.1:key=server.seed:clients=8f1c...,a02b...
+
+    (an endpoint that has a ``=`` in it is given by name) and a client::
+
+        secret:tcp\\:a.example\\:4978:server=77de...
+        secret:tcp\\:a.example\\:4978:server=77de...:key=client.seed
+
+    ``key`` says who we are: a file with a seed of 64 hex digits, or the digits themselves, which others may see there.
+    A client without one is somebody new each time.  ``clients`` are the public keys of those who may connect, by
+    default everybody; ``server`` is the server's (or several, with commas), or ``any``, which whoever sits on the way
+    can be.  Both take ``pattern`` (``XX`` or ``IK``, the same on both sides), ``profile`` (the network whose streams
+    these are), ``timeout`` for the opening, ``keepAlive`` and ``silence`` (seconds; see ``Settings``) and
+    ``maxMessage`` (bytes); a server takes ``maxPending``.
+    """
+
+    prefix = "secret"
+
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+        """See ``IStreamServerEndpointStringParser``, and :meth:`server`."""
+        return self.server(reactor, *args, **kwargs)
+
+    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
+        """See ``IStreamClientEndpointStringParserWithReactor``, and :meth:`client`."""
+        return self.client(reactor, *args, **kwargs)
+
+    def server(
+        self,
+        reactor: Any,
+        endpoint: str = "",
+        key: str = "",
+        clients: str | None = None,
+        pattern: str = "XX",
+        maxPending: str = "",
+        **options: str,
+    ) -> IStreamServerEndpoint:
+        """
+        Make a server endpoint of the string's arguments.
+
+        :raises ValueError: no endpoint or key, or one that is none.
+        :raises OSError: the key's file can't be read.
+        """
+        from twisted.internet.endpoints import serverFromString
+
+        from spaceswarm_proxy.secret.endpoints import MAX_PENDING, SecretServerEndpoint
+
+        if not endpoint or not key:
+            raise ValueError("a secret server needs an endpoint and a key: who it is")
+        return SecretServerEndpoint(
+            serverFromString(reactor, endpoint),
+            _key_pair(key),
+            None if clients is None else _public_keys(clients),
+            _pattern(pattern),
+            int(maxPending) if maxPending else MAX_PENDING,
+            _secret_settings(**options),
+            reactor,
+        )
+
+    def client(
+        self,
+        reactor: Any,
+        endpoint: str = "",
+        server: str = "",
+        key: str = "",
+        pattern: str = "XX",
+        **options: str,
+    ) -> IStreamClientEndpoint:
+        """
+        Make a client endpoint of the string's arguments.
+
+        :raises ValueError: no endpoint or server, or a key that is none, or not the one that ``IK`` needs.
+        :raises OSError: the key's file can't be read.
+        """
+        from twisted.internet.endpoints import clientFromString
+
+        from spaceswarm_proxy.secret.endpoints import SecretClientEndpoint
+
+        if not endpoint or not server:
+            raise ValueError("a secret client needs an endpoint and the server's public key (server=any takes every)")
+        return SecretClientEndpoint(
+            clientFromString(reactor, endpoint),
+            _key_pair(key) if key else None,
+            None if server == "any" else _public_keys(server),
+            _pattern(pattern),
+            _secret_settings(**options),
+            reactor,
+        )
+
+
+def _key_pair(key: str) -> KeyPair:
+    """:param key: a seed in hex, or the name of a file with one."""
+    from spaceswarm_proxy.crypto.keys import SEED_LENGTH, KeyPair
+
+    text, what = key, "the key"  # which may be a secret, with a mistake in it
+    if len(key) != 2 * SEED_LENGTH:
+        text, what = _secret("key", "", key), key
+    try:
+        return KeyPair.from_seed(bytes.fromhex(text))
+    except ValueError:
+        raise ValueError(f"{what} is no seed: {2 * SEED_LENGTH} hex digits") from None
+
+
+def _public_keys(text: str) -> tuple[bytes, ...]:
+    from spaceswarm_proxy.codec.key_text import decode_key
+
+    keys = tuple(map(decode_key, _list(text)))
+    if not keys:
+        raise ValueError("a list of public keys with none in it")
+    return keys
+
+
+def _pattern(text: str) -> str:
+    if text not in ("XX", "IK"):
+        raise ValueError(f"pattern={text} is neither XX nor IK")
+    return text
+
+
+def _secret_settings(
+    profile: str = "spaceswarm",
+    timeout: str = "15",
+    keepAlive: str = "0",
+    silence: str = "0",
+    maxMessage: str = "",
+) -> SecretSettings:
+    """What both sides of ``secret:`` take."""
+    from spaceswarm_proxy.crypto.profile import profile_named
+    from spaceswarm_proxy.crypto.secret_stream import MAX_MESSAGE
+    from spaceswarm_proxy.secret.connection import Settings
+
+    return Settings(
+        labels=profile_named(profile).stream_labels,
+        max_message=int(maxMessage) if maxMessage else MAX_MESSAGE,
+        opening_timeout=float(timeout),
+        keep_alive=float(keepAlive),
+        timeout=float(silence),
+    )
 
 
 def _proxy_network(

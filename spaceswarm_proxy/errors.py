@@ -334,6 +334,12 @@ class StreamResetError(StreamError):
     code = "reset"
 
 
+class RelayLostError(StreamError):
+    """The blind relay that the stream went through is gone."""
+
+    code = "relay-lost"
+
+
 class StreamAbortedError(StreamError, error.ConnectionAborted):
     """This side ended the stream with ``abortConnection``."""
 

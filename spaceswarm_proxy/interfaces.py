@@ -157,6 +157,53 @@ class IByteCounts(Interface):
     bytes_written = Attribute("Bytes accepted from the protocol so far.")
 
 
+class IMessageTransport(Interface):
+    """
+    What a stream's transport may offer beside the stream: messages that may be lost, or overtaken, on the way.
+
+    A protocol that wants those of the far end is an :class:`IMessageProtocol`; the others never hear of them.
+    """
+
+    max_message = Attribute("Bytes of the longest message that can be sent at present; 0 where there are none.")
+
+    def send_message(data: bytes) -> None:
+        """
+        Send a message, once.
+
+        :raises ValueTooLargeError: it is longer than ``max_message``.
+        :raises NotSupportedError: there are no messages here.
+        """
+
+
+class IMessageProtocol(Interface):
+    """A protocol that takes the messages of an :class:`IMessageTransport`."""
+
+    def message_received(data: bytes) -> None:
+        """A message has come, whole."""
+
+
+class IRecordTransport(Interface):
+    """
+    What the transport of a stream may offer beside ``ITransport``: it keeps the boundaries of what is written.
+
+    The far end's protocol is told of them if it is an :class:`IRecordProtocol`.  Unlike an
+    :class:`IMessageTransport`'s messages, records come in order, and none is lost.
+    """
+
+    max_record = Attribute("Bytes of the longest record; a longer ``write`` becomes several of them.")
+
+    def write_record(data: bytes) -> None:
+        """
+        Write one record.
+
+        :raises ValueTooLargeError: it is longer than ``max_record``.
+        """
+
+
+class IRecordProtocol(Interface):
+    """A protocol whose ``dataReceived`` is to be called once for each record, with that alone; none is empty."""
+
+
 class IPeerReceiver(Interface):
     """Who is told of the peers that a lookup finds."""
 

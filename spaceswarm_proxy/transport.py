@@ -33,7 +33,7 @@ no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableSequence
 from typing import Any
 
 import txaio
@@ -106,7 +106,7 @@ class StreamTransport:
         self.bytes_read = 0
         self.bytes_written = 0
         # What arrived and was not delivered yet, and what was delivered for which ``_consumed`` was not called yet.
-        self._held: list[bytes] | None = None
+        self._held: MutableSequence[bytes] | None = None
         self._owed = 0
         self._paused = False
         # Is the protocol to get no more data (it gave up reading)?
@@ -353,11 +353,10 @@ class StreamTransport:
         return None if self._reason is None else self._tell_lost
 
     def _deliver(self) -> None:
-        held, self._held = self._held, None
-        assert held and self.protocol is not None  # _next_step saw them
-        data = held[0] if len(held) == 1 else b"".join(held)
+        data = self._take_held()
         if not data:
             return
+        assert self.protocol is not None  # _next_step saw it
         self.bytes_read += len(data)
         self._tell(self.protocol.dataReceived, data)
         if self._reason is not None:
@@ -365,6 +364,12 @@ class StreamTransport:
         self._owed += len(data)
         if not self._paused or self._deaf:
             self._repay()
+
+    def _take_held(self) -> bytes:
+        """:returns: what the protocol is given next of what is held: all of it."""
+        held, self._held = self._held, None
+        assert held  # _next_step saw it
+        return held[0] if len(held) == 1 else b"".join(held)
 
     def _repay(self) -> None:
         owed, self._owed = self._owed, 0
@@ -375,6 +380,9 @@ class StreamTransport:
         self._end_told = True
         half_closeable: Any = IHalfCloseableProtocol(self.protocol, None)
         if half_closeable is None:
+            if self._producer is self or self._producer is self.protocol:
+                # It has nothing to write any more, or learns of the end by connectionLost only.
+                self._stop_producer()
             self.loseConnection()
             return
         self._tell(half_closeable.readConnectionLost)
@@ -456,6 +464,9 @@ class StreamTransport:
         self._reason = reason
         self.connected = False
         self._write_closed = True
+        self._stop_producer()
+
+    def _stop_producer(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
             self._tell(producer.stopProducing)

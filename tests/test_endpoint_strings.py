@@ -19,10 +19,13 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from spaceswarm_proxy.crypto.profile import HYPERSWARM
 from spaceswarm_proxy.endpoint_strings import SpaceswarmParser
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.own_network import OwnNetworkClientEndpoint, OwnNetworkServerEndpoint
 from spaceswarm_proxy.proxy.server import ProxyServer
+from spaceswarm_proxy.secret.connection import Settings
+from spaceswarm_proxy.secret.endpoints import SecretClientEndpoint, SecretServerEndpoint
 from spaceswarm_proxy.websocket import MAX_MESSAGE, WebSocketClientEndpoint, WebSocketServerEndpoint
 from tests.websocket.test_endpoints import Echo, Sink
 
@@ -99,6 +102,84 @@ class WebSocketStringTests(SynchronousTestCase):
         for text in ("ws:", "ws:url=http\\://a.example/", "ws:a.example:http"):
             self.assertRaises(ValueError, clientFromString, self.reactor, text)
         self.assertRaises(TypeError, serverFromString, self.reactor, "ws:80:colour=blue")
+
+
+class SecretStringTests(SynchronousTestCase):
+    """``secret:``"""
+
+    KEY = "ab" * 32
+
+    def setUp(self) -> None:
+        self.reactor = MemoryReactorClock()
+
+    def server(self, text: str) -> Any:
+        endpoint = serverFromString(self.reactor, f"secret:{text}")
+        self.assertIsInstance(endpoint, SecretServerEndpoint)
+        return endpoint
+
+    def client(self, text: str) -> Any:
+        endpoint = clientFromString(self.reactor, f"secret:{text}")
+        self.assertIsInstance(endpoint, SecretClientEndpoint)
+        return endpoint
+
+    def test_server(self) -> None:
+        """An endpoint to listen on and who we are is enough: then everybody may connect."""
+        endpoint = self.server(f"tcp\\:4978:key={SEED}")
+        self.assertIsInstance(endpoint.endpoint, TCP4ServerEndpoint)
+        self.assertEqual((bytes.fromhex(SEED), None), (endpoint.key_pair.seed, endpoint.client_keys))
+        self.assertEqual(("XX", Settings()), (endpoint.pattern, endpoint.settings))
+
+    def test_client(self) -> None:
+        """An endpoint to connect to and whose it must be; without a key of our own we are somebody new."""
+        endpoint = self.client(f"unix\\:/run/proxy:server={self.KEY}")
+        self.assertIsInstance(endpoint.endpoint, UNIXClientEndpoint)
+        self.assertEqual((None, (bytes.fromhex(self.KEY),)), (endpoint.key_pair, endpoint.server_keys))
+        self.assertIsNone(self.client("unix\\:/run/proxy:server=any").server_keys)
+
+    def test_arguments(self) -> None:
+        """The rest can be said too, the same for both, but for what only a server has."""
+        common = "pattern=IK:profile=hyperswarm:timeout=5:keepAlive=6:silence=7:maxMessage=8"
+        settings = Settings(HYPERSWARM.stream_labels, 8, 5, 6, 7)
+        server = self.server(f"tcp\\:1:key={SEED}:clients={self.KEY},{SEED}:maxPending=9:{common}")
+        self.assertEqual(((bytes.fromhex(self.KEY), bytes.fromhex(SEED)), 9), (server.client_keys, server.max_pending))
+        client = self.client(f"tcp\\:a.example\\:1:key={SEED}:server={self.KEY}:{common}")
+        self.assertEqual(bytes.fromhex(SEED), client.key_pair.seed)
+        for endpoint in (server, client):
+            self.assertEqual(("IK", settings), (endpoint.pattern, endpoint.settings))
+
+    def test_key_file(self) -> None:
+        """The seed may stand in a file."""
+        path = self.mktemp()
+        Path(path).write_text(SEED + "\n")
+        self.assertEqual(bytes.fromhex(SEED), self.server(f"tcp\\:1:key={path}").key_pair.seed)
+        Path(path).write_text("something else")
+        problem = self.assertRaises(ValueError, self.server, f"tcp\\:1:key={path}")
+        self.assertEqual(f"{path} is no seed: 64 hex digits", str(problem))
+        self.assertRaises(OSError, self.server, f"tcp\\:1:key={path}.not")
+
+    def test_secret_kept(self) -> None:
+        """A seed with a mistake in it is not shown around."""
+        problem = self.assertRaises(ValueError, self.server, f"tcp\\:1:key={SEED[:-1]}x")
+        self.assertNotIn(SEED[:-1], str(problem))
+
+    def test_mistakes(self) -> None:
+        """What is missing, contradictory or malformed is told when the string is read."""
+        for text in ("", "tcp\\:1", f"key={SEED}", f"tcp\\:1:key={SEED}:clients=", f"tcp\\:1:key={SEED}:clients=ab"):
+            self.assertRaises(ValueError, serverFromString, self.reactor, f"secret:{text}")
+        for text in (
+            "",
+            "tcp\\:a\\:1",
+            f"server={self.KEY}",
+            "tcp\\:a\\:1:server=ab",
+            f"tcp\\:a\\:1:server={self.KEY}:pattern=NN",
+            "tcp\\:a\\:1:server=any:pattern=IK",
+            f"tcp\\:a\\:1:server={self.KEY}:profile=nowhere",
+            f"tcp\\:a\\:1:server={self.KEY}:timeout=soon",
+        ):
+            self.assertRaises(ValueError, clientFromString, self.reactor, f"secret:{text}")
+        self.assertRaises(
+            TypeError, clientFromString, self.reactor, f"secret:tcp\\:a\\:1:server={self.KEY}:colour=blue"
+        )
 
 
 class SpaceswarmStringTests(SynchronousTestCase):

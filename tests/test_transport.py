@@ -233,6 +233,16 @@ class FarEndTests(SynchronousTestCase):
         transport.unregisterProducer()
         self.assertEqual(transport.orders, ["finish"])
 
+    def test_not_half_closeable_and_its_own_producer(self) -> None:
+        """A protocol that produces by itself, or an echo, has no other way to learn that it is to stop."""
+        for echo in (True, False):
+            transport, protocol = attached()
+            producer = ScriptedProducer()
+            transport.registerProducer(transport if echo else protocol, True)
+            protocol.stopProducing = producer.stopProducing
+            transport.end_arrived()
+            self.assertEqual(([] if echo else ["stop"], ["finish"]), (producer.calls, transport.orders))
+
     def test_end_waits_for_data(self) -> None:
         """The end comes after what is held."""
         transport, protocol = attached(HalfCloseableProtocol())

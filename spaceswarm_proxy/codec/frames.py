@@ -8,22 +8,32 @@ Bytes::  length:u24, low byte first | the frame, length bytes
 
 from __future__ import annotations
 
-_HEAD = 3
+from spaceswarm_proxy.errors import FrameError
+
+#: Bytes of the length.
+HEAD = 3
 #: Bytes of the longest frame.
 MAX_FRAME = (1 << 24) - 1
 
 
 def encode_frame(frame: bytes) -> bytes:
     """:returns: the length and the frame."""
-    return len(frame).to_bytes(_HEAD, "little") + frame
+    return len(frame).to_bytes(HEAD, "little") + frame
 
 
 class FrameReader:
-    """Cuts a byte stream into frames; between two calls it holds less than one of them."""
+    """
+    Cuts a byte stream into frames; between two calls it holds less than one of them.
 
-    __slots__ = ("_partial",)
+    A frame over the limit is refused as soon as its length is there.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_partial", "limit")
+
+    def __init__(self, limit: int = MAX_FRAME) -> None:
+        """:param limit: bytes of the longest frame that is taken; it may be changed between two calls."""
+        self.limit = limit
+        # The beginning of a frame, from its length on.
         self._partial = bytearray()
 
     @property
@@ -35,25 +45,55 @@ class FrameReader:
         """
         :param data: whatever has come, cut anywhere.
         :returns: the frames that it completes.
+        :raises FrameError: a frame is too long; ``decoded`` has those before it.
         """
-        if not self._partial:
-            frames, end = _cut(data)
-            self._partial += data[end:]
-            return frames
-        self._partial += data
-        frames, end = _cut(self._partial)
-        del self._partial[:end]
+        frames: list[bytes] = []
+        start, size, limit = 0, len(data), self.limit
+        if self._partial:
+            frame, start = self.take(data)
+            if frame is None:
+                return frames
+            frames.append(frame)
+        while size - start >= HEAD:
+            body = start + HEAD
+            length = int.from_bytes(data[start:body], "little")
+            if length > limit:
+                raise self._too_long(length, frames)
+            if body + length > size:
+                break
+            start = body + length
+            frames.append(data[body:start])
+        if start < size:
+            self._partial += memoryview(data)[start:]
         return frames
 
+    def take(self, data: bytes) -> tuple[bytes | None, int]:
+        """
+        Read one frame and no further.
 
-def _cut(data: bytes | bytearray) -> tuple[list[bytes], int]:
-    """:returns: the whole frames at the beginning, and where they end."""
-    frames: list[bytes] = []
-    start, length = 0, len(data)
-    while length - start >= _HEAD:
-        end = start + _HEAD + int.from_bytes(data[start : start + _HEAD], "little")
-        if end > length:
-            break
-        frames.append(bytes(data[start + _HEAD : end]))
-        start = end
-    return frames, start
+        :param data: whatever has come, cut anywhere.
+        :returns: the frame, or ``None`` while it is not complete; and how much of the data belongs to it.
+        :raises FrameError: it is too long.
+        """
+        partial, start = self._partial, 0
+        if len(partial) < HEAD:
+            start = min(HEAD - len(partial), len(data))
+            partial += data[:start]
+            if len(partial) < HEAD:
+                return None, start
+        length = int.from_bytes(partial[:HEAD], "little")
+        if length > self.limit:
+            raise self._too_long(length, [])
+        rest = memoryview(data)[start : start + HEAD + length - len(partial)]
+        end = start + len(rest)
+        if len(partial) + len(rest) < HEAD + length:
+            partial += rest
+            return None, end
+        frame = b"".join((memoryview(partial)[HEAD:], rest))
+        self._partial = bytearray()
+        return frame, end
+
+    def _too_long(self, length: int, frames: list[bytes]) -> FrameError:
+        problem = FrameError("too-long", f"{length} bytes, {self.limit} at most")
+        problem.decoded = list(frames)
+        return problem

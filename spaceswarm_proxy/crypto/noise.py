@@ -75,6 +75,10 @@ class SessionKeys(NamedTuple):
     hash: bytes
     remote_public_key: bytes
 
+    def __repr__(self) -> str:
+        """Without the keys: this may get into a log."""
+        return f"<SessionKeys with {self.remote_public_key.hex()}>"
+
 
 class _State(NamedTuple):
     """All that a message changes, so that one that fails changes nothing."""

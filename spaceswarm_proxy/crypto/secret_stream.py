@@ -28,16 +28,22 @@ from nacl.bindings import (
 )
 from nacl.exceptions import CryptoError
 
-from spaceswarm_proxy.codec.frames import FrameReader, encode_frame
+from spaceswarm_proxy.codec.frames import HEAD, FrameReader, encode_frame
 from spaceswarm_proxy.crypto.hashing import HASH_LENGTH, keyed_hash32, namespace
 from spaceswarm_proxy.crypto.noise import SessionKeys
-from spaceswarm_proxy.errors import HandshakeError, StreamDamagedError
+from spaceswarm_proxy.errors import FrameError, HandshakeError, ProtocolError, StreamDamagedError
 
 HEADER_LENGTH = 24
 #: What a frame is longer than its message: the tag's byte, and the authentication.
 OVERHEAD = 17
 #: Bytes of the longest message.
 MAX_MESSAGE = (1 << 24) - 1 - OVERHEAD
+
+_BEGINNING = HASH_LENGTH + HEADER_LENGTH
+#: Bytes of a frame from which on it is not worth a copy to have its length in one piece with it.
+_APART = 4 * 1024
+#: Bytes of working memory that a cipher may keep between two calls.
+_KEPT = 4 * 1024
 
 _INITIATOR, _RESPONDER = 0, 1
 
@@ -54,17 +60,27 @@ class SecretStream:
     """One side: messages to bytes with :meth:`send`, bytes to messages with :meth:`receive`."""
 
     def __init__(
-        self, initiator: bool, keys: SessionKeys, labels: Sequence[str], header: bytes | None = None
+        self,
+        initiator: bool,
+        keys: SessionKeys,
+        labels: Sequence[str],
+        header: bytes | None = None,
+        max_message: int = MAX_MESSAGE,
     ) -> None:
         """
         :param labels: the candidates, the likeliest first; at least one.
         :param header: of our cipher, 24 bytes; by default a random one, as it must be but for tests.
+        :param max_message: bytes of the longest message that is taken, and so the most that a remote can make us hold.
         """
         #: Which of the labels it is, as soon as that is known: the remote's header has come.
         self.label: str | None = None
+        #: Bytes in the frames of all messages so far: those sent with their lengths, those received without, as the
+        #: reference counts them.
+        self.raw_written = self.raw_read = 0
+        self._max_message = max_message
         self._hash = keys.hash
         self._initiator = initiator
-        self._reader = FrameReader()
+        self._reader = FrameReader(_BEGINNING)
         self._receive_key = keys.receive
         self._pull: crypto_secretstream_xchacha20poly1305_state | None = None
         self._push = crypto_secretstream_xchacha20poly1305_state()
@@ -93,6 +109,11 @@ class SecretStream:
         """Bytes that are held of a frame that is not complete yet."""
         return self._reader.held
 
+    @property
+    def holds_back(self) -> bool:
+        """Is what we send kept here, until the remote's header has come?"""
+        return self._held is not None
+
     def send(self, message: bytes) -> None:
         """
         Encrypt a message; it is in :meth:`data_to_send` next.
@@ -101,8 +122,14 @@ class SecretStream:
         """
         if len(message) > MAX_MESSAGE:
             raise ValueError(f"a message has {MAX_MESSAGE} bytes at most, not {len(message)}")
-        frame = encode_frame(crypto_secretstream_xchacha20poly1305_push(self._push, message))
-        (self._output if self._held is None else self._held).append(frame)
+        frame = crypto_secretstream_xchacha20poly1305_push(self._push, message)
+        self.raw_written += HEAD + len(frame)
+        output = self._output if self._held is None else self._held
+        if len(frame) < _APART:
+            output.append(encode_frame(frame))
+        else:
+            output += (len(frame).to_bytes(HEAD, "little"), frame)
+            _slim(self._push)
 
     def data_to_send(self) -> list[bytes]:
         """:returns: what goes to the remote, in order; each once."""
@@ -114,22 +141,32 @@ class SecretStream:
         :param data: whatever has come, cut anywhere.
         :returns: the messages that it completes; empty ones too.
         :raises HandshakeError: the remote's header is none, or not of this handshake.
-        :raises StreamDamagedError: a frame was changed, left out, or repeated; ``decoded`` has those before it.
+        :raises FrameError: a message is longer than it may be; ``decoded`` has those before it.
+        :raises StreamDamagedError: a frame was changed, left out, or repeated; ``decoded`` likewise.
         """
-        messages: list[bytes] = []
+        if self._pull is None:
+            data = self._begin_reading(data)
+            if self._pull is None:
+                return []
         try:
-            for frame in self._reader.feed(data):
-                if self._pull is None:
-                    self._pull = self._read_header(frame)
-                else:
-                    messages.append(_decrypt(self._pull, frame))
-        except (HandshakeError, StreamDamagedError) as problem:
-            problem.decoded = list(messages)
+            return self._decrypt_all(self._pull, self._reader.feed(data))
+        except FrameError as problem:
+            problem.decoded = self._decrypt_all(self._pull, problem.decoded)
             raise
-        return messages
+
+    def _begin_reading(self, data: bytes) -> bytes:
+        """Read the remote's header, if it is complete.  :returns: what comes after it."""
+        try:
+            frame, end = self._reader.take(data)
+        except FrameError as problem:
+            raise HandshakeError("bad-header", problem.detail) from None
+        if frame is not None:
+            self._pull = self._read_header(frame)
+            self._reader.limit = self._max_message + OVERHEAD
+        return data[end:]
 
     def _read_header(self, frame: bytes) -> crypto_secretstream_xchacha20poly1305_state:
-        if len(frame) != HASH_LENGTH + HEADER_LENGTH:
+        if len(frame) != _BEGINNING:
             raise HandshakeError("bad-header", f"{len(frame)} bytes")
         self.label = self._remote_ids.get(frame[:HASH_LENGTH])
         if self.label is None:
@@ -139,6 +176,25 @@ class SecretStream:
         if self._held is not None:
             self._begin(self.label)
         return state
+
+    def _decrypt_all(self, state: crypto_secretstream_xchacha20poly1305_state, frames: list[bytes]) -> list[bytes]:
+        messages: list[bytes] = []
+        try:
+            for frame in frames:
+                messages.append(_decrypt(state, frame))
+        except ProtocolError as problem:
+            problem.decoded = list(messages)
+            raise
+        finally:
+            self.raw_read += sum(map(len, messages)) + OVERHEAD * len(messages)
+            _slim(state)
+        return messages
+
+
+def _slim(state: crypto_secretstream_xchacha20poly1305_state) -> None:
+    """Let go of the working memory, which is as large as the largest message so far; it costs nothing to get anew."""
+    if state.rawbuf is not None and len(state.rawbuf) > _KEPT:
+        state.rawbuf = None
 
 
 def _decrypt(state: crypto_secretstream_xchacha20poly1305_state, frame: bytes) -> bytes:

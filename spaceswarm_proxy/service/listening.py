@@ -2,7 +2,8 @@
 What the text of an endpoint says about who can reach it.
 
 Whoever reaches the server may use its network, so a text that opens it to others than this machine's users must come
-with a way to tell clients from strangers: tokens, client certificates, or the operator's word that there are none.
+with a way to tell clients from strangers: tokens, client certificates, known keys, or the operator's word that there
+are none.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _ARGUMENTS = {
     "tcp6": ("port", "backlog", "interface"),
     "ssl": ("port", "privateKey", "certKey", "sslmethod", "interface"),
     "mtls": ("port", "privateKey", "certKey", "clientCA", "interface"),
+    "secret": ("endpoint", "key", "clients"),
     "ws": ("port", "interface", "endpoint"),
     "systemd": ("domain",),
     "unix": (),
@@ -46,7 +48,7 @@ class Listening:
     local: bool
     #: Do bytes pass as they are?
     plain: bool = False
-    #: Are clients asked for certificates?
+    #: Are clients asked for certificates, or known by their keys?
     certified: bool = False
 
 
@@ -63,6 +65,9 @@ def listening(text: str) -> Listening:
     arguments = _arguments(_ARGUMENTS.get(kind, ()), segments)
     if kind == "ws" and arguments.get("endpoint"):
         return replace(listening(arguments["endpoint"]), text=text)
+    if kind == "secret":
+        inner = listening(arguments.get("endpoint", ""))
+        return replace(inner, text=text, plain=False, certified=inner.certified or "clients" in arguments)
     _check_port(text, arguments.get("port", ""))
     return Listening(text, _is_local(kind, arguments), kind in _PLAIN, kind == "mtls")
 
@@ -129,6 +134,8 @@ def with_port(text: str, port: int) -> str:
         return f"{kind}:{with_port(':'.join(segments), port)}"
     if segments[:1] == ["0"]:
         segments[0] = str(port)
+    if kind.lower() == "secret" and segments and not _KEYWORD.fullmatch(segments[0]):
+        segments[0] = f"endpoint={segments[0]}"
     return ":".join([kind, *(_name_port(segment, port) for segment in segments)])
 
 
@@ -151,8 +158,8 @@ def check_exposure(settings: Settings) -> None:
         if not (each.local or each.certified or settings.token_file or settings.allow_anyone):
             raise SettingsError(
                 f"listen: {each.text} can be reached from other machines, and anyone would be let in: ask for tokens"
-                " (--token-file FILE) or client certificates (mtls:...), or say --allow-anyone; or stay on this machine"
-                " (interface=127.0.0.1)"
+                " (--token-file FILE), client certificates (mtls:...) or known keys (secret:...:clients=...), or say"
+                " --allow-anyone; or stay on this machine (interface=127.0.0.1)"
             )
 
 

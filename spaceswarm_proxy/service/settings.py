@@ -57,8 +57,8 @@ class Settings:
 
     listen: tuple[str, ...] = setting(
         ("tcp:4978:interface=127.0.0.1", "ws:4977:interface=127.0.0.1"),
-        "Where to listen for clients: tcp:, ws:, unix:, ssl:, mtls: (TLS with client certificates) or any other Twisted"
-        " endpoint.  May be repeated.",
+        "Where to listen for clients: tcp:, ws:, unix:, ssl:, mtls: (TLS with client certificates), secret: (encrypted,"
+        " clients known by key) or any other Twisted endpoint.  May be repeated.",
     )
     network: str = setting("local", f"The network to show to the clients: {', '.join(NETWORKS)}.")
     announce: bool | None = setting(

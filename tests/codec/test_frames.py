@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.frames import MAX_FRAME, FrameReader, encode_frame
+from spaceswarm_proxy.errors import FrameError
 
 
 class FrameTests(SynchronousTestCase):
@@ -41,3 +42,45 @@ class FrameTests(SynchronousTestCase):
         for start in range(0, len(stream) - 1, 1 << 16):
             self.assertEqual([], reader.feed(stream[start : min(start + (1 << 16), len(stream) - 1)]))
         self.assertEqual([frame], reader.feed(stream[-1:]))
+
+    @settings(deadline=None)
+    @given(st.lists(st.binary(max_size=20), max_size=6), st.binary(max_size=20), st.data())
+    def test_one_by_one(self, frames: list[bytes], after: bytes, data: st.DataObject) -> None:
+        """Frames can be taken one at a time, and nothing beyond them is touched."""
+        stream = b"".join(map(encode_frame, frames)) + after
+        reader, came = FrameReader(), []
+        while len(came) < len(frames):
+            piece = stream[: data.draw(st.integers(1, len(stream)))]
+            frame, end = reader.take(piece)
+            stream = stream[end:]
+            if frame is not None:
+                came.append(frame)
+                self.assertEqual(0, reader.held)
+            else:
+                self.assertEqual(len(piece), end)
+        self.assertEqual((frames, after), (came, stream))
+
+    @settings(deadline=None)
+    @given(st.lists(st.integers(0, 12), max_size=8), st.booleans(), st.data())
+    def test_limit(self, sizes: list[int], whole: bool, data: st.DataObject) -> None:
+        """A frame over the limit is refused when its length is there; those before it are not lost."""
+        good = [bytes(size) for size in sizes if size <= 10]
+        stream = b"".join(map(encode_frame, good)) + (11).to_bytes(3, "little")
+        reader, came = FrameReader(limit=10), []
+        while stream:
+            size = len(stream) if whole else data.draw(st.integers(1, len(stream)))
+            try:
+                came += reader.feed(stream[:size])
+                self.assertLess(size, len(stream))
+            except FrameError as problem:
+                self.assertEqual(size, len(stream))
+                self.assertEqual("too-long", problem.kind)
+                came += problem.decoded
+            stream = stream[size:]
+        self.assertEqual(good, came)
+
+    def test_limit_for_one(self) -> None:
+        """The same holds where they are taken one at a time."""
+        reader = FrameReader(limit=10)
+        self.assertEqual((None, 2), reader.take(b"\x0b\x00"))
+        self.assertRaises(FrameError, reader.take, b"\x00")

@@ -19,9 +19,7 @@ def pair(pattern: str, prologue: bytes = b"", fixed: bool = True) -> tuple[Hands
     """Both sides; with fixed ephemeral keys they always say the same."""
     ephemerals = (CLIENT_EPHEMERAL, SERVER_EPHEMERAL) if fixed else (None, None)
     known = SERVER.public_key if pattern == "IK" else None
-    initiator = Handshake(
-        pattern, True, CLIENT, remote_public_key=known, prologue=prologue, ephemeral=ephemerals[0]
-    )
+    initiator = Handshake(pattern, True, CLIENT, remote_public_key=known, prologue=prologue, ephemeral=ephemerals[0])
     return initiator, Handshake(pattern, False, SERVER, prologue=prologue, ephemeral=ephemerals[1])
 
 

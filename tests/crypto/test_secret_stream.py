@@ -9,11 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.frames import encode_frame
 from spaceswarm_proxy.crypto.noise import Handshake, SessionKeys
-from spaceswarm_proxy.crypto.secret_stream import MAX_MESSAGE, SecretStream, stream_id
-from spaceswarm_proxy.errors import HandshakeError, StreamDamagedError
+from spaceswarm_proxy.crypto.secret_stream import MAX_MESSAGE, OVERHEAD, SecretStream, stream_id
+from spaceswarm_proxy.errors import FrameError, HandshakeError, StreamDamagedError
 from tests.crypto.connect_vectors import CLIENT, CLIENT_EPHEMERAL, SERVER, SERVER_EPHEMERAL, VECTORS
 
 LABELS = ("one", "another", "a third")
+LABEL = ("hyperswarm/secret-stream",)
 
 
 def session(vector: dict[str, Any], initiator: bool) -> SessionKeys:
@@ -113,9 +114,9 @@ class LabelTests(SynchronousTestCase):
         for label in LABELS:
             initiator, responder = two((label,), LABELS)
             responder.send(b"early")
-            self.assertEqual(b"", output(responder))
+            self.assertEqual((b"", True), (output(responder), responder.holds_back))
             self.assertEqual([], responder.receive(output(initiator)))
-            self.assertEqual(label, responder.label)
+            self.assertEqual((label, False), (responder.label, responder.holds_back))
             self.assertEqual([b"early"], initiator.receive(output(responder)))
             self.assertEqual(label, initiator.label)
 
@@ -162,6 +163,41 @@ class MessageTests(SynchronousTestCase):
         writer.send(bytes(MAX_MESSAGE))
         self.assertRaises(ValueError, writer.send, bytes(MAX_MESSAGE + 1))
         self.assertEqual([MAX_MESSAGE], [len(message) for message in reader.receive(output(writer))])
+
+    def test_limit(self) -> None:
+        """A longer message than the limit is refused by its length, before it is held; those before it are not lost."""
+        vector = VECTORS["secretStream"]["hyperswarm"]
+        writer, reader = stream(vector, True), SecretStream(False, session(vector, False), LABEL, max_message=1000)
+        for size in (1000, 1001):
+            writer.send(bytes(size))
+        bytes_sent = output(writer)
+        problem = self.assertRaises(FrameError, reader.receive, bytes_sent[: -(1001 + OVERHEAD)])
+        self.assertEqual(([bytes(1000)], "too-long"), (problem.decoded, problem.kind))
+
+    def test_damage_before_the_limit(self) -> None:
+        """Of two things that are wrong, the first is told."""
+        vector = VECTORS["secretStream"]["hyperswarm"]
+        writer, reader = stream(vector, True), SecretStream(False, session(vector, False), LABEL, max_message=10)
+        writer.send(b"good")
+        bytes_sent = output(writer) + encode_frame(bytes(20)) + b"\xff\xff\xff"
+        problem = self.assertRaises(StreamDamagedError, reader.receive, bytes_sent)
+        self.assertEqual(("bad-tag", [b"good"]), (problem.kind, problem.decoded))
+
+    def test_no_memory(self) -> None:
+        """Between two messages nothing of their size is kept."""
+        writer, reader = two(LABELS[:1])
+        writer.send(bytes(100_000))
+        reader.receive(output(writer))
+        assert reader._pull is not None
+        self.assertEqual((None, None), (writer._push.rawbuf, reader._pull.rawbuf))
+
+    def test_counters(self) -> None:
+        """They count as the reference does: lengths only of what is sent, headers not at all."""
+        writer, reader = two(LABELS[:1])
+        for message in (b"12345", b""):
+            writer.send(message)
+        reader.receive(output(writer))
+        self.assertEqual((2 * (3 + OVERHEAD) + 5, 2 * OVERHEAD + 5), (writer.raw_written, reader.raw_read))
 
     def test_before_the_damage(self) -> None:
         """What was complete before the damage is not lost with it."""

@@ -25,6 +25,11 @@ def around(text: str) -> str:
     return f"ws:endpoint={quoteStringArgument(text)}"
 
 
+def secret(text: str, more: str = "", name: str = "endpoint=") -> str:
+    """The encrypted stream over another endpoint."""
+    return f"secret:{name}{quoteStringArgument(text)}:key=k.seed{more}"
+
+
 LOCAL = (
     "tcp:4978:interface=127.0.0.1",
     "tcp:4978:127.0.0.1",
@@ -38,6 +43,9 @@ LOCAL = (
     "ws:4977:interface=127.0.0.1:path=/a",
     around("tcp:1:interface=127.0.0.1"),
     around(around("unix:/run/a")),
+    secret("tcp:1:interface=127.0.0.1"),
+    secret("unix:/run/a", name=""),
+    around(secret("unix:/run/a")),
     "unix:/run/a",
     "unix:/run/a:mode=600",
     "systemd:domain=UNIX:index=0",
@@ -60,13 +68,24 @@ OPEN = (
     "ws:4977:interface=0.0.0.0",
     r"ws:4977:int\erface=0.0.0.0",
     around("tcp:1"),
+    secret("tcp:1"),
+    secret("tcp:1", name=""),
+    secret("ws:4977:interface=0.0.0.0"),
+    "secret:key=k.seed",
     "systemd:domain=INET:index=0",
     "haproxy:tcp:1",
     "elsewhere:1:interface=127.0.0.1",
     "interface=127.0.0.1:tcp:1",
     "",
 )
-CERTIFIED = ("mtls:4978:clientCA=ca.pem", around("mtls:4978:clientCA=ca.pem"))
+CERTIFIED = (
+    "mtls:4978:clientCA=ca.pem",
+    around("mtls:4978:clientCA=ca.pem"),
+    secret("tcp:4978", f":clients={'ab' * 32}"),
+    secret("tcp:4978", f":clients={'ab' * 32}", name=""),
+    around(secret("tcp:4978", ":clients=")),
+    secret("mtls:4978:clientCA=ca.pem"),
+)
 
 
 class ReachTests(SynchronousTestCase):
@@ -154,6 +173,10 @@ class PortTests(SynchronousTestCase):
             (r"tcp6:0:0:\:\:1", r"tcp6:77:0:\:\:1"),
             ("haproxy:tcp:0", "haproxy:tcp:77"),
             (around("tcp:0:interface=127.0.0.1"), around("tcp:77:interface=127.0.0.1")),
+            (secret("tcp:0:interface=127.0.0.1"), secret("tcp:77:interface=127.0.0.1")),
+            (secret("tcp:0", name=""), secret("tcp:77")),
+            (around(secret("tcp:0")), around(secret("tcp:77"))),
+            ("secret", "secret"),
             ("odd", "odd"),
         ):
             self.assertEqual(expected, with_port(text, 77))

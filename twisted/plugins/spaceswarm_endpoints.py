@@ -1,6 +1,7 @@
-"""The text forms ``ws:`` and ``spaceswarm:`` of endpoints, for Twisted to find."""
+"""The text forms ``ws:``, ``secret:`` and ``spaceswarm:`` of endpoints, for Twisted to find."""
 
-from spaceswarm_proxy.endpoint_strings import SpaceswarmParser, WebSocketParser
+from spaceswarm_proxy.endpoint_strings import SecretParser, SpaceswarmParser, WebSocketParser
 
+secret = SecretParser()
 spaceswarm = SpaceswarmParser()
 ws = WebSocketParser()

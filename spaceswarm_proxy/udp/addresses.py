@@ -16,6 +16,9 @@ class AddressCache:
     def __init__(self) -> None:
         self._addresses: dict[bytes, bytes] = {}
 
+    def __len__(self) -> int:
+        return len(self._addresses)
+
     def address(self, raw: bytes) -> bytes:
         """
         :param raw: port and host.

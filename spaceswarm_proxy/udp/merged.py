@@ -3,7 +3,7 @@ Datagrams that come in trains: read many at once, and those as one that the syst
 
 A *train* is a run of datagrams from one source with one length, the last of which may be shorter.  It is handed on as
 one piece of memory: where the system has merged it, its datagrams lie end to end; where not, in the slots of a batch,
-one :data:`SLOT_LENGTH` after the other.
+one :data:`SLOT_LENGTH` after the other.  Then there are bytes of older datagrams between them.
 
 One set of slots serves the whole process: between two turns of the reactor nothing stays in it.
 
@@ -17,6 +17,7 @@ import errno
 import os
 import socket
 import sys
+from array import array
 from collections.abc import Callable
 from functools import cache
 
@@ -35,6 +36,7 @@ _SEGMENT_AT = 16
 _HEADER_WORDS = 8  # struct mmsghdr
 _NAME, _LENGTH_OF_NAME, _VECTORS, _VECTOR_COUNT, _CONTROL, _LENGTH_OF_CONTROL, _FLAGS, _LENGTH = range(8)
 _DONT_WAIT = 0x40  # MSG_DONTWAIT
+_CONTROL_LENGTHS = memoryview(array("Q", [_CONTROL_LENGTH] * SLOTS))
 
 #: Takes a train: its memory, bytes of a datagram, bytes from the beginning of one to that of the next, its source.
 ReceiveTrain = Callable[[memoryview, int, int, bytes], None]
@@ -56,7 +58,6 @@ class TrainReader:
         self._words = memoryview(self._headers).cast("Q")
         self._base = ctypes.c_void_p(_where(self._headers))
         self._prepare()
-        self._control_lengths = [_CONTROL_LENGTH] * SLOTS
 
     def _prepare(self) -> None:
         vectors = memoryview(self._vectors).cast("Q")
@@ -80,44 +81,45 @@ class TrainReader:
         :raises OSError: nothing can be received from this socket.
         """
         words = self._words
-        for header in range(_LENGTH_OF_CONTROL, SLOTS * _HEADER_WORDS, _HEADER_WORDS):
-            words[header] = _CONTROL_LENGTH
+        words[_LENGTH_OF_CONTROL::_HEADER_WORDS] = _CONTROL_LENGTHS
         count = self._receive(bound.fileno(), self._base, SLOTS, _DONT_WAIT, None)
         if count < 0:
             return _nothing(ctypes.get_errno())
         lengths = words[_LENGTH : count * _HEADER_WORDS : _HEADER_WORDS].tolist()
         merged = words[_LENGTH_OF_CONTROL : count * _HEADER_WORDS : _HEADER_WORDS].tolist()
-        sources = [self._source(slot) for slot in range(count)]
-        slot = 0
-        while slot < count:
-            slot = self._hand_on(slot, count, lengths, merged, sources, receive)
+        names = bytes(self._names[: count * _NAME_LENGTH])
+        end = 0
+        while end < count:
+            end = self._hand_on(end, count, lengths, merged, names, receive)
         return count
 
     def _hand_on(
-        self,
-        slot: int,
-        count: int,
-        lengths: list[int],
-        merged: list[int],
-        sources: list[bytes],
-        receive: ReceiveTrain,
+        self, slot: int, count: int, lengths: list[int], merged: list[int], names: bytes, receive: ReceiveTrain
     ) -> int:
         """Hand on the train that begins in a slot.  :returns: the slot after it."""
-        length, source = lengths[slot] & 0xFFFFFFFF, sources[slot]
-        start, end = slot * SLOT_LENGTH, slot + 1
+        name = slot * _NAME_LENGTH
+        source = self._sources.address(names[name + 2 : name + 8])
+        start, length = slot * SLOT_LENGTH, lengths[slot]
         if merged[slot]:
             segment = self._segment(slot)
             receive(self._view[start : start + length], segment, segment, source)
-            return end
-        while end < count and lengths[end] == lengths[slot] and sources[end] == source and not merged[end]:
-            end += 1
-        stop = (end - 1) * SLOT_LENGTH + length
-        receive(self._view[start:stop], length, SLOT_LENGTH, source)
+            return slot + 1
+        end = self._end_of_train(slot, count, lengths, merged, names)
+        receive(self._view[start : (end - 1) * SLOT_LENGTH + length], length, SLOT_LENGTH, source)
         return end
 
-    def _source(self, slot: int) -> bytes:
-        name = slot * _NAME_LENGTH
-        return self._sources.address(bytes(self._names[name + 2 : name + 8]))
+    def _end_of_train(self, slot: int, count: int, lengths: list[int], merged: list[int], names: bytes) -> int:
+        """:returns: the slot after the last datagram of the same length from the same source."""
+        length, end = lengths[slot], slot + 1
+        if not length:
+            return end  # One behind it would begin where the memory of the train ends.
+        name = names[slot * _NAME_LENGTH : end * _NAME_LENGTH]
+        rest = count - slot
+        if lengths.count(length) == count and not any(merged) and names.endswith(name * rest):
+            return count  # Mostly it is so.
+        while end < count and lengths[end] == length and not merged[end] and names.startswith(name, end * _NAME_LENGTH):
+            end += 1
+        return end
 
     def _segment(self, slot: int) -> int:
         at = slot * _CONTROL_LENGTH + _SEGMENT_AT
@@ -163,8 +165,21 @@ def merge_trains(bound: socket.socket) -> bool:
 
     :returns: whether it does.
     """
+    return _set_merging(bound, 1)
+
+
+def leave_single(bound: socket.socket) -> bool:
+    """
+    Undo :func:`merge_trains`.
+
+    :returns: whether that could be done.
+    """
+    return _set_merging(bound, 0)
+
+
+def _set_merging(bound: socket.socket, value: int) -> bool:
     try:
-        bound.setsockopt(SOL_UDP, UDP_GRO, 1)
+        bound.setsockopt(SOL_UDP, UDP_GRO, value)
     except OSError:
         return False
     return True

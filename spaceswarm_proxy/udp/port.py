@@ -31,6 +31,7 @@ from spaceswarm_proxy.udp.merged import (
     SOL_UDP,
     UDP_SEGMENT,
     TrainReader,
+    leave_single,
     merge_trains,
     sends_trains,
     train_reader,
@@ -56,8 +57,9 @@ _STREAM_BYTES = bytes([STREAM_BYTE])
 _MTU_DISCOVER, _DISCOVER_PROBE = 10, 3
 #: The system takes no more for the moment.
 _NO_ROOM = (errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM)
-#: The system, or the device, can't cut trains into datagrams after all.
-_NO_TRAINS = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP)
+#: The system, or the device, can't cut trains into datagrams after all; or only not this one, on its way.
+_NO_TRAINS = (errno.EIO, errno.EOPNOTSUPP)
+_NOT_THIS_TRAIN = (errno.EINVAL, errno.EMSGSIZE)
 
 
 class Streams(Protocol):
@@ -108,6 +110,9 @@ class UDPPort:
         self._cuts_trains = sends_trains()
         self._turn_time = 0.0
         self._written: Callable[[], None] | None = None
+        # What is left of a train that goes one by one, and where it goes.
+        self._rest: Sequence[memoryview] = ()
+        self._rest_address = b""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _KERNEL_BUFFER)
@@ -132,6 +137,7 @@ class UDPPort:
             self._reactor.removeReader(self)
             self._reactor.removeWriter(self)
             self._socket.close()
+            self._written, self._rest = None, ()
 
     def carry(self, streams: Streams) -> None:
         """Give what begins as the packets of streams do to somebody else, from now on."""
@@ -192,28 +198,51 @@ class UDPPort:
         try:
             self._socket.sendmsg(parts, [(SOL_UDP, UDP_SEGMENT, pack("H", segment))], 0, unpacked(address))
         except OSError as problem:
-            if problem.errno in _NO_TRAINS:
-                log.info("{prefix}: no trains: {problem}", prefix=self.logPrefix(), problem=problem)
-                self._cuts_trains = False
-                return self._send_each(parts, address)
-            return problem.errno not in _NO_ROOM
+            return self._train_refused(problem, parts, address)
+        return True
+
+    def _train_refused(self, problem: OSError, parts: Sequence[memoryview], address: bytes) -> bool:
+        if problem.errno in _NO_ROOM:
+            return False
+        if problem.errno in _NOT_THIS_TRAIN:
+            return self._send_each(parts, address)
+        if problem.errno in _NO_TRAINS:
+            log.info("{prefix}: no trains: {problem}", prefix=self.logPrefix(), problem=problem)
+            self._cuts_trains = False
+            return self._send_each(parts, address)
+        self.unsent += len(parts) // 2
         return True
 
     def _send_each(self, parts: Sequence[memoryview], address: bytes) -> bool:
-        sent = True
+        """Once one is gone, the train is: what there was no room for follows as soon as there is some."""
+        if self._rest:
+            return False
+        rest = self._send_while_room(parts, address)
+        if len(rest) == len(parts):
+            return False
+        self._keep_rest(rest, address)
+        return True
+
+    def _send_while_room(self, parts: Sequence[memoryview], address: bytes) -> Sequence[memoryview]:
+        """:returns: what there is no room for."""
         for place in range(0, len(parts), 2):
-            taken = self._send_message(parts[place : place + 2], (), address)
-            # Once some are gone, the others count as lost rather than as not sent.
-            if not taken and not place:
-                return False
-            sent = sent or taken
-        return sent
+            if not self._send_message(parts[place : place + 2], (), address):
+                return parts[place:]
+        return ()
+
+    def _keep_rest(self, rest: Sequence[memoryview], address: bytes) -> None:
+        self._rest, self._rest_address = rest, address
+        if rest:
+            self._watch_for_room()
 
     def when_writable(self, call: Callable[[], None]) -> None:
         """:param call: called once, when the system takes datagrams again."""
-        if self._written is None and self._socket.fileno() >= 0:
-            self._reactor.addWriter(self)
         self._written = call
+        self._watch_for_room()
+
+    def _watch_for_room(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._reactor.addWriter(self)
 
     # What the reactor calls.
 
@@ -240,6 +269,9 @@ class UDPPort:
     def doWrite(self) -> None:
         """The system takes datagrams again."""
         self._reactor.removeWriter(self)
+        self._keep_rest(self._send_while_room(self._rest, self._rest_address), self._rest_address)
+        if self._rest:
+            return
         written, self._written = self._written, None
         if written is not None:
             written()
@@ -275,6 +307,7 @@ class UDPPort:
             except OSError as problem:
                 log.warn("{prefix}: no trains: {problem}", prefix=self.logPrefix(), problem=problem)
                 self._trains = None
+                leave_single(self._socket)  # Nobody could tell any more what was merged.
                 return
             if count < TRAIN_SLOTS or self._socket.fileno() < 0:
                 return

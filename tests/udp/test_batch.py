@@ -14,7 +14,6 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.udp import addresses
-from spaceswarm_proxy.udp import batch as module
 from spaceswarm_proxy.udp.batch import SLOT_LENGTH, SLOTS, Batch, shared_batch
 from tests.dht.stepping import arrived, plain_socket
 

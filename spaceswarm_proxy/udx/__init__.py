@@ -1,0 +1,1 @@
+"""Reliable streams and unordered messages over UDP datagrams, as npm ``udx-native`` speaks them."""

@@ -36,6 +36,7 @@ _DEFAULT_INTERFACE = {"ws": "127.0.0.1"}
 _PLAIN = ("tcp", "tcp6", "ws")
 
 _SEGMENT = re.compile(r"(?:\\.|[^:])*", re.DOTALL)
+_SECRET_KEY = re.compile(r"(?:key=)?[0-9A-Fa-f]{64}")
 _KEYWORD = re.compile(r"((?:\\.|[^\\=])*)=(.*)", re.DOTALL)
 
 
@@ -137,6 +138,12 @@ def with_port(text: str, port: int) -> str:
     if kind.lower() == "secret" and segments and not _KEYWORD.fullmatch(segments[0]):
         segments[0] = f"endpoint={segments[0]}"
     return ":".join([kind, *(_name_port(segment, port) for segment in segments)])
+
+
+def without_secrets(text: str) -> str:
+    """:returns: the text of an endpoint as logs may have it: a secret key that stands in it itself is left out."""
+    kind, *segments = _split(text)
+    return ":".join([kind, *("key=..." if _SECRET_KEY.fullmatch(segment) else segment for segment in segments)])
 
 
 def _name_port(segment: str, port: int) -> str:

@@ -17,7 +17,7 @@ from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.interfaces import INetwork
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.proxy.server import ProxyServer
-from spaceswarm_proxy.service.listening import check_exposure, endpoint, tokens_in_clear, with_port
+from spaceswarm_proxy.service.listening import check_exposure, endpoint, tokens_in_clear, with_port, without_secrets
 from spaceswarm_proxy.service.settings import Settings, SettingsError
 
 log = txaio.make_logger()
@@ -131,7 +131,8 @@ class SpaceswarmProxyService(Service):
     def _listening(self, port: IListeningPort, text: str) -> None:
         self.ports.append(port)
         number = getattr(port.getHost(), "port", None)
-        log.info("listening on {endpoint}", endpoint=text if number is None else with_port(text, number))
+        shown = text if number is None else with_port(text, number)
+        log.info("listening on {endpoint}", endpoint=without_secrets(shown))
 
     def _not_listening(self, failure: Failure, text: str) -> None:
         if failure.check(CancelledError) is not None:  # by stopService

@@ -16,6 +16,7 @@ from spaceswarm_proxy.service.listening import (
     listening,
     tokens_in_clear,
     with_port,
+    without_secrets,
 )
 from spaceswarm_proxy.service.settings import Settings, SettingsError
 
@@ -205,3 +206,15 @@ class EndpointTests(SynchronousTestCase):
             problem = self.assertRaises(SettingsError, endpoint, MemoryReactorClock(), text)
             self.assertTrue(str(problem).startswith(f"listen: {text}: "), problem)
             self.assertIn(expected, str(problem))
+
+
+class SecretsTests(SynchronousTestCase):
+    """What logs may show."""
+
+    def test_key(self) -> None:
+        """A seed that stands in the text itself is not shown; the name of its file is, and so are public keys."""
+        seed, public = "5e" * 32, "ab" * 32
+        for text in (f"secret:tcp\\:1:key={seed}:clients={public}", f"secret:tcp\\:1:{seed}:clients={public}"):
+            self.assertEqual(f"secret:tcp\\:1:key=...:clients={public}", without_secrets(text))
+        for text in ("tcp:0", secret("tcp:1")):
+            self.assertEqual(text, without_secrets(text))

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from spaceswarm_proxy import errors
     from spaceswarm_proxy.crypto.keys import KeyPair
     from spaceswarm_proxy.crypto.profile import Profile
-    from spaceswarm_proxy.dht.node import DHTNode
     from spaceswarm_proxy.dht.replies import Replies
     from spaceswarm_proxy.dht.results import Reply
     from spaceswarm_proxy.endpoints import PeerClientEndpoint, TopicClientEndpoint, TopicServerEndpoint
@@ -30,11 +29,14 @@ if TYPE_CHECKING:
         Peer,
         PeerAddress,
     )
+    from spaceswarm_proxy.network.dht import DHTNetwork
     from spaceswarm_proxy.network.local import LocalHub, LocalNetwork
     from spaceswarm_proxy.original import SpaceswarmProxyClient, SpaceswarmProxyServer
+    from spaceswarm_proxy.peering.node import DHTNode
     from spaceswarm_proxy.proxy.client import ProxyNetwork
     from spaceswarm_proxy.proxy.limits import Limits
     from spaceswarm_proxy.proxy.server import ProxyServer
+    from spaceswarm_proxy.secret.endpoints import SecretClientEndpoint, SecretServerEndpoint
     from spaceswarm_proxy.service import Settings, SpaceswarmProxyService
     from spaceswarm_proxy.swarm import Swarm
     from spaceswarm_proxy.topics import topic
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DHTNetwork",
     "DHTNode",
     "HostPort",
     "IAnnouncement",
@@ -62,6 +65,8 @@ __all__ = [
     "ProxyServer",
     "Replies",
     "Reply",
+    "SecretClientEndpoint",
+    "SecretServerEndpoint",
     "Settings",
     "SpaceswarmProxyClient",
     "SpaceswarmProxyServer",
@@ -77,7 +82,8 @@ __all__ = [
 
 #: Where each name is, below this package.  One that is its module's own name is the module.
 _MODULE_OF = {
-    "DHTNode": "dht.node",
+    "DHTNetwork": "network.dht",
+    "DHTNode": "peering.node",
     "HostPort": "interfaces",
     "IAnnouncement": "interfaces",
     "ILookup": "interfaces",
@@ -96,6 +102,8 @@ _MODULE_OF = {
     "ProxyServer": "proxy.server",
     "Replies": "dht.replies",
     "Reply": "dht.results",
+    "SecretClientEndpoint": "secret.endpoints",
+    "SecretServerEndpoint": "secret.endpoints",
     "Settings": "service",
     "SpaceswarmProxyClient": "original",
     "SpaceswarmProxyServer": "original",

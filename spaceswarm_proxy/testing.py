@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.crypto.profile import Profile
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.peering.node import DHTNode
 
 _LOOPBACK = "127.0.0.1"
 
@@ -40,7 +40,7 @@ class TestNet:
         Bind the first node, and begin to start the others.
 
         :param nodes: how many, at least 1.
-        :param options: for each of them, as for :class:`~spaceswarm_proxy.dht.node.DHTNode`.
+        :param options: for each of them, as for :class:`~spaceswarm_proxy.peering.node.DHTNode`.
         """
         if nodes < 1:
             raise ValueError("a network has at least one node")
@@ -95,7 +95,7 @@ class TestNet:
         """
         One more node, ephemeral unless told otherwise, that is closed with the network.
 
-        :param options: as for :class:`~spaceswarm_proxy.dht.node.DHTNode`.
+        :param options: as for :class:`~spaceswarm_proxy.peering.node.DHTNode`.
         :raises ClosedError: the network is closed.
         """
         if self._closed:
@@ -110,5 +110,10 @@ class TestNet:
     def close(self) -> Deferred[None]:
         """:returns: a Deferred that fires when nothing of it is left; a second call likewise."""
         self._closed = True
-        closing = gatherResults([node.close() for node in (*self._others, *self.nodes)])
-        return closing.addCallback(lambda _: None)
+        # Those that stand on the network first: their servers take leave of it.
+        closing = gatherResults([node.close() for node in self._others])
+        return closing.addCallback(lambda _: gatherResults([node.close() for node in self.nodes])).addCallback(_nothing)
+
+
+def _nothing(_: object) -> None:
+    """All are closed."""

@@ -11,9 +11,9 @@ from twisted.trial.unittest import TestCase
 
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.crypto.profile import HYPERSWARM
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.testing import TestNet
 from tests.dht.stepping import SteppedTestCase
 

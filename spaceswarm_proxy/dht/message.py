@@ -171,9 +171,7 @@ class Command(NamedTuple):
     target: bytes | None
 
     @classmethod
-    def make(
-        cls, internal: bool, command: int, target: bytes | None = None, value: bytes | None = None
-    ) -> Command:
+    def make(cls, internal: bool, command: int, target: bytes | None = None, value: bytes | None = None) -> Command:
         """
         :param target: 32 bytes, or none.
         :param value: none is not the same as an empty one.

@@ -1,5 +1,5 @@
 """
-A node of the network, as its users see it.
+A node of the network, as those see it who look things up and store them; ``peering.node`` adds connections.
 
 ::
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from random import SystemRandom
-from typing import Any
+from typing import Any, Self
 
 import txaio
 from twisted.internet.defer import Deferred, execute, fail, succeed
@@ -59,7 +59,7 @@ _EVENT_NAMES = (
 )  # fmt: skip
 
 
-class DHTNode:
+class QueryNode:
     """
     A node of a Spaceswarm or Hyperswarm network.
 
@@ -138,13 +138,18 @@ class DHTNode:
         self.key_pair = KeyPair.from_seed(seed) if key_pair is None else key_pair
         self._ready: Waiters[None] = Waiters()
         ports = candidates(port, any_port)
-        self._runner = CoreRunner(or_global(reactor), options, beginnings, host, ports, directory, seed, self._told)
+        self._reactor = or_global(reactor)
+        self._runner = CoreRunner(self._reactor, options, beginnings, host, ports, directory, seed, self._told)
         self._core = self._runner.core
         self._operations = Operations(self._core, self.profile)
+        self._add_rooms()
         self._runner.start([*known, *(remembered.nodes if remembered else ())])
 
+    def _add_rooms(self) -> None:
+        """For subclasses: add what stands on the core, before it begins."""
+
     @classmethod
-    def bootstrapper(cls, reactor: Any, public_host: str, port: int, **options: Any) -> DHTNode:
+    def bootstrapper(cls, reactor: Any, public_host: str, port: int, **options: Any) -> Self:
         """
         The first node of a network, and one that others begin at.
 
@@ -159,6 +164,11 @@ class DHTNode:
         return cls(reactor, port=port, public_host=public_host, **settings)
 
     # What it is.
+
+    @property
+    def reactor(self) -> Any:
+        """What it runs in."""
+        return self._reactor
 
     @property
     def address(self) -> HostPort:

@@ -80,9 +80,7 @@ class Operations:
         def on_end(problem: SpaceswarmError | None, now: float) -> None:
             ended(problem)
 
-        return Query(
-            self._host, target, command, on_reply=on_reply, on_end=on_end, react=react, commit=commit
-        )
+        return Query(self._host, target, command, on_reply=on_reply, on_end=on_end, react=react, commit=commit)
 
     # Nodes and peers.
 

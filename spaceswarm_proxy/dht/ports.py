@@ -1,4 +1,7 @@
-"""The two sockets of a node: where it can be reached, and where it asks from while nobody can reach it."""
+"""
+The sockets of a node: where it can be reached, where it asks from while nobody can reach it, and those that rooms above
+need besides.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,7 @@ class NodePorts:
         self._clock = clock
         self._turn_ended = turn_ended
         self._ports: dict[int, UDPPort] = {}
+        self._next_number = SERVER_SOCKET + 1
         self._unsent = 0
 
     @property
@@ -77,6 +81,29 @@ class NodePorts:
                 problem = error
         assert problem is not None
         raise problem
+
+    def find(self, number: int) -> UDPPort | None:
+        """:returns: one of them; ``None`` where it is closed by now."""
+        return self._ports.get(number)
+
+    def open_another(self) -> int:
+        """
+        Bind one more, to any port.
+
+        :returns: its number.
+        :raises OSError: there can be no more; ``CannotListenError`` is one.
+        """
+        number = self._next_number
+        self._next_number += 1
+        self._ports[number] = self._listen(number, (0,))
+        return number
+
+    def close_another(self, number: int) -> None:
+        """Close one of those."""
+        port = self._ports.pop(number, None)
+        if port is not None:
+            self._unsent += port.unsent
+            port.close()
 
     def transmit(self, number: int, address: bytes, data: bytes, ttl: int = 0) -> None:
         """Send a datagram from one of them; from one that is closed by now it is lost."""

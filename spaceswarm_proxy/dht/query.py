@@ -437,5 +437,3 @@ class Query:
         # These hold the query, as a rule: it would be left to the garbage collector.
         self._on_reply = self._on_end = self._react = self._commit = None
         self._host.query_ended(self)
-
-

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from heapq import nlargest
 from math import inf
 from random import SystemRandom
-from typing import Any
+from typing import Any, Protocol
 
 import txaio
 
@@ -28,6 +28,19 @@ LOOKING = 5.0
 
 #: Told of what happens, by name.
 Tell = Callable[[str], None]
+
+
+class RoomAbove(Protocol):
+    """What stands on a core, and shares its turns and its timer."""
+
+    def turn_ended(self) -> None:
+        """A turn is over."""
+
+    def next_deadline(self) -> float | None:
+        """:returns: when :meth:`advance` has something to do, in seconds."""
+
+    def advance(self, now: float) -> None:
+        """Do what is due."""
 
 
 class CoreRunner:
@@ -51,6 +64,8 @@ class CoreRunner:
         :param tell: told of events: those of the core, and ``moved`` when the machine is in another network.
         :raises CannotListenError: none of the ports is to be had.
         """
+        #: What stands on the core.
+        self.above: RoomAbove | None = None
         self._reactor = reactor
         self._state = state
         self._seed = seed
@@ -155,11 +170,13 @@ class CoreRunner:
 
     def arm(self) -> None:
         """A turn is over: tell of it, and see that the timer goes off when the core has something to do."""
+        if self.above is not None:
+            self.above.turn_ended()
         if self._news:
             self._tell_news()
         if self.core.suspended:
             return
-        deadline = self.core.next_deadline()
+        deadline = self._next_deadline()
         if self._timer is not None:
             if deadline >= self._timer_due:
                 return
@@ -167,11 +184,17 @@ class CoreRunner:
         self._timer_due = deadline
         self._timer = self._reactor.callLater(max(deadline - self.now(), 0), self._advance)
 
+    def _next_deadline(self) -> float:
+        above = None if self.above is None else self.above.next_deadline()
+        return self.core.next_deadline() if above is None else min(above, self.core.next_deadline())
+
     def _advance(self) -> None:
         self._timer = None
         now = self.now()
         try:
             self.core.advance(now)
+            if self.above is not None:
+                self.above.advance(now)
             if now >= self._look_at and not self.core.suspended:
                 self._look_at = now + LOOKING
                 self._look_around(now)

@@ -311,5 +311,3 @@ class KeyWithNodes(NamedTuple):
         if not self.nodes:
             return self.public_key
         return self.public_key + b"\x01" + encode_uint(len(self.nodes)) + b"".join(self.nodes)
-
-

@@ -180,7 +180,7 @@ class Announcer:
     def _publish(self, addresses: list[bytes]) -> None:
         own, before = self._node.reachable_address, self.relay_addresses
         self.relay_addresses = tuple(([] if own is None else [own]) + addresses)[:RELAYS]
-        if self.relay_addresses != before:
+        if set(self.relay_addresses) != set(before):
             self.relays_changed()
 
     def _finish(self, now: float) -> None:

@@ -65,6 +65,8 @@ class ConnectOptions:
     reusable_socket: bool = False
     #: Public keys of blind relays, one of which is proposed to the server.
     relay_through: Sequence[bytes] = ()
+    #: Go to a blind relay, if either side proposes one.
+    follows_relays: bool = True
 
 
 class Connector:
@@ -179,7 +181,7 @@ class Connector:
         assert passage is not None
         passage.agree(answer.keys, answer.payload)
         place = answer.payload.relay_through or self._relay
-        if place is not None:
+        if place is not None and self._options.follows_relays:
             passage.meet(place, place is self._relay, now)
         if passage.take_early(now):
             return
@@ -293,3 +295,7 @@ class Connector:
     def not_met(self, problem: SpaceswarmError, now: float) -> None:
         """There is no way through the relay."""
         self._lost(problem, now)
+
+    def ended(self, now: float) -> None:
+        """The stream has ended on its way through the relay."""
+        self._end(now)

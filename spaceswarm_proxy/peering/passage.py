@@ -34,6 +34,9 @@ class Seeker(Protocol):
     def not_met(self, problem: SpaceswarmError, now: float) -> None:
         """There is no way through the relay."""
 
+    def ended(self, now: float) -> None:
+        """The stream has come to its end on its way through the relay: look no further."""
+
 
 class Passage:
     """A raw stream that is to be connected."""
@@ -125,6 +128,7 @@ class Passage:
         if self._room.relaying is not None and not self._over:
             relaying = self._room.relaying
             self._appointment = relaying.meet(place, is_initiator, self.raw, self._met, self._not_met, now)
+            self._appointment.ended = self._ended
 
     def _met(self, socket: int, remote_id: int, address: bytes, now: float) -> None:
         if self._over or self.raw.closed:
@@ -139,6 +143,11 @@ class Passage:
         self._appointment = None
         if not self._over:
             self._seeker.not_met(problem, now)
+
+    def _ended(self, now: float) -> None:
+        if not self._over:
+            self._over = True
+            self._seeker.ended(now)
 
     def _leave_relay(self, now: float) -> None:
         if self._appointment is not None:

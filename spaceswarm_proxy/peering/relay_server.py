@@ -55,6 +55,8 @@ class RelayStreams(Protocol):
 class RelayLimits:
     """What peers may have of a relay."""
 
+    #: Peers that are connected.
+    max_peers: int = 4096
     #: Places of one connection, waiting or coupled.
     max_places: int = 64
     #: Places that wait, of all connections.

@@ -20,6 +20,9 @@ Met = Callable[[int, int, bytes, float], None]
 class Appointment(Protocol):
     """One stream's appointment at a relay; when the stream ends, the relay is left by itself."""
 
+    #: To be set at once: told that the stream has ended, after ``met``.
+    ended: Callable[[float], None]
+
     def is_relay(self, socket: int, address: bytes) -> bool:
         """:returns: whether packets that come this way come from the relay."""
 

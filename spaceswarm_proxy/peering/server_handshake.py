@@ -292,6 +292,10 @@ class ServerHandshake:
         if not self._is_seeking():
             self._give_up(now)
 
+    def ended(self, now: float) -> None:
+        """The stream has ended on its way through the relay."""
+        self._give_up(now)
+
     def _is_seeking(self) -> bool:
         """Is a direct way looked for?"""
         return self._timer is not None or (self._holepunch is not None and not self._holepunch.puncher.closed)

@@ -82,6 +82,18 @@ class AnnouncerTests(AnnouncerTestCase):
         self.world.run(3 * ROUND * ROUNDS)
         self.assertEqual(1, len(self.updated))
 
+    def test_news(self) -> None:
+        """It is told when clients are to be told of other nodes, and only then."""
+        news: list[set[bytes]] = []
+        self.announcer.relays_changed = lambda: news.append(set(self.announcer.relay_addresses))
+        self.start()
+        first = self.relays()
+        self.world.run(2 * ROUND * ROUNDS)
+        self.assertEqual([first], news)
+        self.world.unplug(self.host_at(next(iter(first))))
+        self.world.run(ROUND + 4 + UPDATE)
+        self.assertEqual([first, self.relays()], news)
+
     def test_pings(self) -> None:
         """Between updates only the relays hear of us: each every three seconds."""
         self.start()

@@ -1,0 +1,91 @@
+"""From a stream that is connected, and the keys for it, to what the user's protocol talks to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+
+from spaceswarm_proxy.crypto.secret_stream import MAX_MESSAGE
+from spaceswarm_proxy.dht.contact import host_port
+from spaceswarm_proxy.peering.connection import Connection
+from spaceswarm_proxy.peering.runner import PeeringRunner
+from spaceswarm_proxy.secret.connection import Build, SecretConnection, Settings
+from spaceswarm_proxy.secret.session import Session
+from spaceswarm_proxy.secret.transport import SecretTransport
+from spaceswarm_proxy.udx.transport import UDXTransport
+
+#: Seconds between the signs of life of a server that does not speak first, until it is spoken to.
+_WAITING = 1.0
+
+
+class Streams(Protocol):
+    """Who wants to know which streams are open."""
+
+    def opened(self, transport: SecretTransport) -> None:
+        """A protocol is about to be connected to this one."""
+
+    def lost(self, transport: SecretTransport) -> None:
+        """Its protocol has been told that the connection is lost."""
+
+
+def builder(factory: IProtocolFactory, streams: Streams | None) -> Build:
+    """:returns: what makes the protocols of a user's factory, and tells of their transports."""
+
+    def build(transport: SecretTransport) -> IProtocol | None:
+        protocol = factory.buildProtocol(transport.getPeer())
+        if protocol is not None and streams is not None:
+            transport.lost = streams.lost
+            streams.opened(transport)
+        return protocol
+
+    return build
+
+
+class Securing:
+    """Puts the encrypted stream on the raw one."""
+
+    def __init__(
+        self, reactor: Any, peering: PeeringRunner, labels: Sequence[str], max_message: int = MAX_MESSAGE
+    ) -> None:
+        """
+        :param labels: what the network's streams may be bound to, the likeliest first.
+        :param max_message: bytes of the longest message taken.
+        """
+        self._reactor = reactor
+        self._peering = peering
+        self._settings = Settings(labels=tuple(labels), max_message=max_message)
+
+    def secure(
+        self, connection: Connection, public_key: bytes, build: Build, keep_alive: float, timeout: float
+    ) -> SecretConnection:
+        """
+        :param public_key: ours.
+        :param build: makes the user's protocol, when the remote has been heard.
+        :param keep_alive, timeout: seconds, see :class:`~spaceswarm_proxy.secret.connection.Settings`.
+        """
+        settings = replace(self._settings, keep_alive=keep_alive, opening_timeout=timeout)
+        session = Session(connection.initiator, public_key, connection.keys, settings.labels, settings.max_message)
+        secret = SecretConnection(session, settings, self._reactor, build)
+        # Whoever makes raw streams for this room's core makes those of udx.
+        stream: Any = connection.raw
+        here = self._peering.address_of_socket(connection.socket)
+        there = IPv4Address("UDP", *host_port(connection.address))
+        UDXTransport(self._peering.streams, stream, here, there).attach(secret)
+        if not session.is_ready:
+            self._show_the_way(stream, secret)
+        return secret
+
+    def _show_the_way(self, stream: Any, secret: SecretConnection) -> None:
+        """A client that waits for us to send first learns from this where we are."""
+        stream.set_keep_alive(_WAITING, self._peering.now())
+        stream.send_message(b"")
+
+        def opened(result: Any) -> Any:
+            stream.set_keep_alive(0, self._peering.now())
+            return result
+
+        secret.opened.addBoth(opened)

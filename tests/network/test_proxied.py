@@ -24,11 +24,15 @@ class ProxiedConformance(NetworkConformance):
         return Deferred.fromCoroutine(self._make_networks(count))
 
     async def _make_networks(self, count: int) -> list[Any]:
-        where = await self.serve(LocalHub().network())
+        where = await self.serve(await self.shown())
         networks = [self.client(where) for _ in range(count)]
         for network in networks:
             await network.when_online()
         return networks
+
+    async def shown(self) -> Any:
+        """:returns: the network that the server shows."""
+        return LocalHub().network()
 
     async def serve(self, network: Any) -> str:
         """Let a server show the network.  :returns: the endpoint string by which its clients reach it."""

@@ -1,4 +1,4 @@
-"""What ``README.md`` and ``docs/dht.md`` show works as it is written there."""
+"""What ``README.md``, ``docs/dht.md`` and ``docs/connections.md`` show works as it is written there."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from tests.service.child import ROOT
 
 README = ROOT / "README.md"
 DHT_PAGE = ROOT / "docs" / "dht.md"
+CONNECTIONS_PAGE = ROOT / "docs" / "connections.md"
 #: A file that stands in a command as an example.
 FILE = re.compile(r"\b\w+\.pem\b|^tokens$")
 ABSENT = None if README.exists() else "the README is not installed"
@@ -142,7 +143,8 @@ class CommandTests(SynchronousTestCase):
 
     def test_spaceswarm(self) -> None:
         """``spaceswarm`` takes its arguments."""
-        for page, program in ((README, ".venv/bin/spaceswarm"), (DHT_PAGE, "spaceswarm")):
+        pages = {README: ".venv/bin/spaceswarm", DHT_PAGE: "spaceswarm", CONNECTIONS_PAGE: "spaceswarm"}
+        for page, program in pages.items():
             lines = [words for words in commands(page) if words[0] == program]
             self.assertTrue(lines)
             for words in lines:

@@ -14,9 +14,9 @@ from spaceswarm_proxy.commands.options import add_seed, key_pair
 from spaceswarm_proxy.crypto.profile import PROFILES, SPACESWARM, profile_named
 from spaceswarm_proxy.dht.bootstrap import BootstrapNode
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.ports import DEFAULT_PORT
 from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.peering.node import DHTNode
 
 Value = TypeVar("Value")
 
@@ -118,7 +118,7 @@ def make_node(reactor: Any, options: Namespace, make: Callable[..., DHTNode] = D
     The node that the user wants.
 
     :param make: makes it.
-    :param settings: what the command itself decides, as for :class:`~spaceswarm_proxy.dht.node.DHTNode`.
+    :param settings: what the command itself decides, as for :class:`~spaceswarm_proxy.peering.node.DHTNode`.
     :raises CommandError: there can be no such node.
     """
     profile = profile_named(options.profile)

@@ -14,9 +14,9 @@ from spaceswarm_proxy.commands.command import Command, CommandError
 from spaceswarm_proxy.commands.dht_options import ANY_HOST, add_dht_options, argument, ip_address, make_node
 from spaceswarm_proxy.commands.session import Session, run_with_node
 from spaceswarm_proxy.commands.standard_io import STDOUT
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.ports import DEFAULT_PORT
 from spaceswarm_proxy.errors import ClosedError
+from spaceswarm_proxy.peering.node import DHTNode
 
 
 def add_arguments(parser: ArgumentParser) -> None:

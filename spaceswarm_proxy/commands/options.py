@@ -54,14 +54,15 @@ def add_seed(group: argparse._ArgumentGroup) -> None:
     who.add_argument("--seed-file", metavar="FILE", type=Path, help="a file with the seed, where others cannot see it")
 
 
-def add_timeout(parser: ArgumentParser, until: str) -> None:
+def add_timeout(parser: ArgumentParser, until: str, otherwise: str = "keep trying") -> None:
     """
     ``--timeout``, seconds: for :func:`in_time`.
 
     :param until: what must have come about by then.
+    :param otherwise: what is done without it.
     """
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=seconds, help=f"give up if {until} in this time; by default, keep trying"
+        "--timeout", metavar="SECONDS", type=seconds, help=f"give up if {until} in this time; by default, {otherwise}"
     )
 
 

@@ -51,11 +51,19 @@ class Output:
         else:
             write_all(self._stdout, data if isinstance(data, bytes) else f"{data}\n".encode())
 
-    def failed(self, problem: Exception) -> None:
-        """Something has failed; people are told by somebody else."""
+    def failed(self, problem: BaseException, **fields: Field) -> None:
+        """
+        Something has failed; people are told by somebody else.
+
+        :param fields: what else programs should know.
+        """
         if self._json:
             code = problem.code if isinstance(problem, CommandError | SpaceswarmError) else SpaceswarmError.code
-            self._write_event("error", {"code": code, "message": str(problem)})
+            told: dict[str, Field] = {"code": code, "message": str(problem)}
+            reference_code = getattr(problem, "reference_code", "")
+            if reference_code:
+                told["reference_code"] = reference_code
+            self._write_event("error", {**told, **fields})
 
     def _write_event(self, event: str, fields: dict[str, Field]) -> None:
         write_all(self._stdout, json.dumps({"event": event, **fields}).encode() + b"\n")

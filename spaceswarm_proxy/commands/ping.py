@@ -14,10 +14,10 @@ from spaceswarm_proxy.commands.output import Field
 from spaceswarm_proxy.commands.session import Session, run_with_node
 from spaceswarm_proxy.commands.standard_io import STDOUT
 from spaceswarm_proxy.dht.bootstrap import BootstrapNode
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.results import Pong
 from spaceswarm_proxy.errors import RequestTimeoutError
 from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.peering.node import DHTNode
 
 #: Seconds from one to the next.
 INTERVAL = 1.0

@@ -18,17 +18,17 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 import txaio
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from spaceswarm_proxy.commands.command import Command, CommandError
+from spaceswarm_proxy.commands.command import Command
+from spaceswarm_proxy.commands.local_end import LocalEnd
 from spaceswarm_proxy.commands.narrator import Narrator, watch_link
 from spaceswarm_proxy.commands.options import add_proxy_options, add_timeout, add_topic, in_time, make_network
 from spaceswarm_proxy.commands.stages import Stages
-from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, close_output, detach, flags_restored
+from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, detach, flags_restored
 from spaceswarm_proxy.interfaces import PeerAddress
 from spaceswarm_proxy.swarm import Swarm
 
@@ -97,10 +97,10 @@ class Pipe(Factory):
     def settle(self) -> LocalEnd:
         """The connection with the peer is one that stays: begin to read and write."""
         assert self.peer is not None
-        local = LocalEnd(self, self._descriptors[1])
+        local = LocalEnd(self.stages, self._descriptors[1])
         attach(local, *self._descriptors, self.reactor)
         self.local = local
-        local.begin(self.peer)
+        local.begin(self.peer.transport)
         self.stages.begin()
         return local
 
@@ -161,102 +161,6 @@ class PeerEnd(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_timer()
         self._pipe.peer_lost(reason)
-
-
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class LocalEnd(Protocol):
-    """Standard input and output."""
-
-    transport: Any
-
-    def __init__(self, pipe: Pipe, stdout: int) -> None:
-        self._pipe = pipe
-        self._stdout = stdout
-        self._peer: PeerEnd
-        self._input_ended = False
-        self._input_paused = False
-        self._output_ending = False
-        self._output_ended = False
-        self._peer_over = False
-        self._problem: Exception | None = None
-
-    def begin(self, peer: PeerEnd) -> None:
-        """Let each side's reader slow down the other's writer."""
-        self._peer = peer
-        self.transport.registerProducer(peer.transport, True)
-        peer.transport.registerProducer(self, True)
-
-    # Standard input.
-
-    def dataReceived(self, data: bytes) -> None:
-        self._peer.transport.write(data)
-
-    def readConnectionLost(self) -> None:
-        """Standard input has ended: so does our direction."""
-        self._input_ended = True
-        if not self._peer_over:
-            self._peer.transport.unregisterProducer()
-            self._peer.transport.loseWriteConnection()
-
-    def pauseProducing(self) -> None:
-        self._input_paused = True
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        self._input_paused = False
-        self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """The peer is gone, which it tells us by itself."""
-        self.transport.pauseProducing()
-
-    # Standard output.
-
-    def write(self, data: bytes) -> None:
-        """Something from the peer."""
-        self.transport.write(data)
-
-    def end_output(self) -> None:
-        """The peer sends no more: end standard output when all is written."""
-        if not self._output_ending:
-            self._output_ending = True
-            self.transport.unregisterProducer()
-            self.transport.loseWriteConnection()
-
-    def writeConnectionLost(self) -> None:
-        """All is written; or whoever read it is gone."""
-        self._output_ended = True
-        if self._output_ending:
-            close_output(self._stdout)
-        elif not self._peer_over:
-            self._problem = CommandError("standard output was closed before everything was written")
-            self._peer.transport.abortConnection()
-        self._end_if_done()
-
-    # The end.
-
-    def peer_lost(self, reason: Failure) -> None:
-        """The connection with the peer is over; what came from it is still written."""
-        self._peer_over = True
-        self._problem = self._problem or self._why(reason)
-        self.transport.pauseProducing()
-        self.end_output()
-        self._end_if_done()
-
-    def _why(self, reason: Failure) -> Exception | None:
-        if not reason.check(ConnectionDone):
-            return CommandError(f"the connection with the peer failed: {reason.getErrorMessage()}")
-        if self._input_paused and not self._input_ended:
-            return CommandError("the peer closed the connection before everything was sent")
-        return None
-
-    def _end_if_done(self) -> None:
-        if not (self._peer_over and self._output_ended):
-            return
-        if self._problem is None:
-            self._pipe.stages.finish()
-        else:
-            self._pipe.stages.fail(self._problem)
 
 
 COMMAND = Command(

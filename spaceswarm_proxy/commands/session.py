@@ -6,14 +6,18 @@ from argparse import Namespace
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
 
 from spaceswarm_proxy.commands.command import CommandError
 from spaceswarm_proxy.commands.dht_options import make_node
 from spaceswarm_proxy.commands.output import Output
 from spaceswarm_proxy.commands.walking import walking
-from spaceswarm_proxy.dht.node import DHTNode
-from spaceswarm_proxy.errors import NetworkUnreachableError, SpaceswarmError
+from spaceswarm_proxy.errors import ConnectCancelledError, NetworkUnreachableError, SpaceswarmError
+from spaceswarm_proxy.peering.node import DHTNode
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,11 @@ class Session:
     options: Namespace
     node: DHTNode
     output: Output
+
+    def tell_socket(self) -> None:
+        """The node has its sockets."""
+        host, port = self.node.address
+        self.output.news("listening", f"listening on {self.node.address}", host=host, port=port)
 
     def walking(self, what: str) -> AbstractContextManager[None]:
         """While the body runs, people are told how far it has come."""
@@ -57,23 +66,37 @@ def make_visitor(reactor: Any, options: Namespace) -> DHTNode:
     return make_node(reactor, options, ephemeral=True)
 
 
+async def interruptible(waiting: Deferred[Value]) -> Value:
+    """
+    Wait for a connection or a server.
+
+    :raises CancelledError: the command was cancelled meanwhile.
+    """
+    try:
+        return await waiting
+    except ConnectCancelledError as problem:
+        raise CancelledError() from problem
+
+
 async def run_with_node(
     reactor: Any,
     options: Namespace,
     stdout: int,
     work: Callable[[Session], Awaitable[None]],
     make: Callable[[Any, Namespace], DHTNode] = make_visitor,
+    begun: Callable[[Session], None] | None = Session.tell_socket,
 ) -> int:
     """
     Have a command of the DHT do its work.  When nobody reads its output any more, there is no more of it to do.
 
     :param make: makes its node.
+    :param begun: tells that it is there; ``None`` where nobody need know.
     :returns: the exit status.
     """
     output = Output(options, stdout)
     try:
         try:
-            await _work(reactor, options, output, work, make)
+            await _work(Session(reactor, options, make(reactor, options), output), work, begun)
         except (CommandError, SpaceswarmError, OSError) as problem:
             output.failed(problem)
             raise
@@ -83,16 +106,11 @@ async def run_with_node(
 
 
 async def _work(
-    reactor: Any,
-    options: Namespace,
-    output: Output,
-    work: Callable[[Session], Awaitable[None]],
-    make: Callable[[Any, Namespace], DHTNode],
+    session: Session, work: Callable[[Session], Awaitable[None]], begun: Callable[[Session], None] | None
 ) -> None:
-    node = make(reactor, options)
     try:
-        host, port = node.address
-        output.news("listening", f"listening on {node.address}", host=host, port=port)
-        await work(Session(reactor, options, node, output))
+        if begun is not None:
+            begun(session)
+        await work(session)
     finally:
-        await node.close()
+        await session.node.close()

@@ -18,6 +18,7 @@ from spaceswarm_proxy.commands.command import CommandError
 
 STDIN = 0
 STDOUT = 1
+STDERR = 2
 
 
 @contextmanager

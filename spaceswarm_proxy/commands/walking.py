@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 from spaceswarm_proxy.commands.narrator import Narrator
-from spaceswarm_proxy.dht.node import DHTNode
+from spaceswarm_proxy.peering.node import DHTNode
 
 #: Seconds between two lines.
 INTERVAL = 1.0

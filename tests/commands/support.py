@@ -90,6 +90,8 @@ class Child(ProcessProtocol):
     def __init__(self) -> None:
         self.output = b""
         self.errors = b""
+        #: Fires when its standard output has ended.
+        self.ended: Deferred[None] = Deferred()
         #: Fires with the exit status.
         self.status: Deferred[int | None] = Deferred()
         self._told: list[tuple[bytes, Deferred[None]]] = []
@@ -116,6 +118,9 @@ class Child(ProcessProtocol):
     def errReceived(self, data: bytes) -> None:
         self.errors += data
         fire_found(self._told, self.errors)
+
+    def outConnectionLost(self) -> None:
+        self.ended.callback(None)
 
     def processEnded(self, reason: Failure) -> None:
         reason.trap(ProcessDone, ProcessTerminated)
@@ -144,7 +149,7 @@ class TerminalCase(TestCase):
         terminal = Terminal(typing)
         attach(terminal, reading, typing, global_reactor)
         run = options.command.run
-        descriptors = {"stdin": stdin, "stdout": stdout}
+        descriptors = {"stdin": stdin, "stdout": stdout, **self.descriptors()}
         taken = {name: descriptors[name] for name in inspect.signature(run).parameters if name in descriptors}
         status = Deferred.fromCoroutine(run(reactor, options, **taken))
 
@@ -165,6 +170,10 @@ class TerminalCase(TestCase):
             await terminal.ended
         detach(terminal.transport)
         os.close(reading)
+
+    def descriptors(self) -> dict[str, int]:
+        """:returns: what else a command is given, by the names of its parameters."""
+        return {}
 
     def spawn(self, *arguments: str, files: dict[int, int] | None = None) -> Child:
         """

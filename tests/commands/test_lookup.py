@@ -7,10 +7,10 @@ from typing import Any
 from spaceswarm_proxy.codec.key_text import encode_key
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.crypto.keys import KeyPair
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.replies import Replies
 from spaceswarm_proxy.errors import NetworkUnreachableError
 from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.topics import topic
 from tests.commands.dht_support import DHTCommandCase, events
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.commands.command import CommandError
 from spaceswarm_proxy.commands.output import Output
-from spaceswarm_proxy.errors import LimitError, RequestTimeoutError
+from spaceswarm_proxy.errors import LimitError, PeerNotFoundError, RequestTimeoutError
 from tests.commands.dht_support import events
 
 
@@ -56,6 +56,14 @@ class OutputTests(SynchronousTestCase):
         ]
         self.assertEqual(wanted, events(self.tell(self.make(json=True))))
         self.assertEqual("", self.errors.getvalue())
+
+    def test_reference_code(self) -> None:
+        """A failure that has a name in JavaScript is told with it, and with what else is known of it."""
+        self.make(json=True).failed(PeerNotFoundError("no"), stream=1)
+        wanted = {"code": "peer-not-found", "reference_code": "PEER_NOT_FOUND", "stream": 1}
+        self.assertEqual(
+            [{"event": "error", "message": "PEER_NOT_FOUND: no", **wanted}], events(os.read(self.reading, 10_000))
+        )
 
     def test_codes(self) -> None:
         """Every failure has a code, the one of its class if there is one."""

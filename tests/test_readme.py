@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import AccumulatingProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -19,6 +19,7 @@ import spaceswarm_proxy
 from spaceswarm_proxy import LocalHub, Swarm, topic
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.commands import make_parser
+from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.service import Options
 from spaceswarm_proxy.testing import TestNet
 from tests.certificates import Authority, write
@@ -61,7 +62,7 @@ class SnippetTests(TestCase):
 
     async def test_server_and_client(self) -> None:
         """The server's lines make a server, and the client's lines have a swarm meet another one there."""
-        serving, connecting, _ = snippets()
+        serving, connecting, *_ = snippets()
         reactor: Any = or_global(None)
         there: dict[str, Any] = {"reactor": reactor}
         await execute(self.moved(serving, "ws:4977", "ws:0"), there)
@@ -95,6 +96,30 @@ class SnippetTests(TestCase):
         self.assertEqual("b'hello'", said[-1])
         await execute(in_tests, {"reactor": reactor})
 
+    async def test_connections(self) -> None:
+        """The lines about connections make one, and find each other by topic; in the README, and on their own page."""
+        reactor: Any = or_global(None)
+        net = TestNet(reactor, 5)
+        self.addCleanup(net.close)
+        await net.ready()
+        local = f'reactor, bootstrap=["{net.bootstrap[0]}"], host="127.0.0.1", port=0'
+        for snippet in (
+            self.moved(snippets()[3], 'reactor, profile="spaceswarm"', local),
+            self.moved(snippets(CONNECTIONS_PAGE)[0], "DHTNode(reactor)", f"DHTNode({local})"),
+        ):
+            names: dict[str, Any] = {
+                "reactor": reactor,
+                "Served": Protocol,
+                "Asking": Protocol,
+                "factory": self.factory(),
+                "key_pair": KeyPair.generate(),
+            }
+            await execute(snippet, names)
+            self.assertIsInstance(names["protocol"], Protocol)
+            if "swarm" in names:
+                await names["swarm"].close()
+            await names["node"].close()
+
     def moved(self, snippet: str, old: str, new: str) -> str:
         """:returns: the snippet with another endpoint in it: tests use no fixed ports."""
         self.assertEqual(1, snippet.count(old))
@@ -112,7 +137,7 @@ class SnippetTests(TestCase):
 
     def test_names(self) -> None:
         """What is imported from us is public."""
-        for snippet in snippets() + snippets(DHT_PAGE):
+        for snippet in snippets() + snippets(DHT_PAGE) + snippets(CONNECTIONS_PAGE):
             for node in ast.walk(ast.parse(snippet)):
                 if isinstance(node, ast.ImportFrom) and node.module == "spaceswarm_proxy":
                     self.assertEqual(set(), {alias.name for alias in node.names} - set(spaceswarm_proxy.__all__))

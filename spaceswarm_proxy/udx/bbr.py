@@ -15,7 +15,6 @@ as well as its bandwidth allows.  What is on the way is kept near to what the pa
 
 from __future__ import annotations
 
-from collections import deque
 from math import ceil, inf
 
 from spaceswarm_proxy.udx.congestion import INITIAL_WINDOW, MAX_WINDOW, MIN_WINDOW
@@ -83,7 +82,7 @@ class BBR:
         self.state = STARTUP
         self.pacing_gain = self._window_gain = _HIGH_GAIN
         # The largest bandwidths of the last rounds: (round, packets per second), the largest first.
-        self._bandwidths: deque[tuple[int, float]] | None = None
+        self._bandwidths: list[tuple[int, float]] | None = None
         self._path_length = inf
         self._path_length_at = now
         # Packets delivered in all; rounds so far, and what is sent at that count is of the next one.
@@ -177,14 +176,14 @@ class BBR:
         if not rate or (limited and rate < self.bandwidth):
             return
         if self._bandwidths is None:
-            self._bandwidths = deque()
+            self._bandwidths = []
         largest = self._bandwidths
         while largest and largest[-1][1] <= rate:
             largest.pop()
         if not largest or largest[-1][0] != self._rounds:
             largest.append((self._rounds, rate))
         while self._rounds - largest[0][0] >= _BANDWIDTH_ROUNDS:
-            largest.popleft()
+            del largest[0]
 
     def _note_aggregation(self, delivery: Delivery, round_began: bool, now: float) -> None:
         """How many more arrive at once than the bandwidth would let."""
@@ -254,11 +253,7 @@ class BBR:
         elif now > self._probe_until:
             self._path_length_at = now
             self._restore_window()
-            if self.is_full:
-                self._probe_bandwidth(now)
-            else:
-                self.state = STARTUP
-                self.pacing_gain = self._window_gain = _HIGH_GAIN
+            self._probe_bandwidth(now)
 
     # What follows from it.
 

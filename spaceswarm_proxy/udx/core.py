@@ -13,15 +13,14 @@ again when it asks.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
-from typing import NamedTuple
 
 from spaceswarm_proxy.dht.chance import Chance
 from spaceswarm_proxy.errors import ClosedError, LimitError, SpaceswarmError, StreamResetError
+from spaceswarm_proxy.udx.notes import Notes
 from spaceswarm_proxy.udx.owner import Firewall
 from spaceswarm_proxy.udx.packet import (
     DATA,
@@ -36,22 +35,12 @@ from spaceswarm_proxy.udx.packet import (
 )
 from spaceswarm_proxy.udx.stream import RECEIVE_WINDOW, Stream
 
-#: Seconds that it is remembered how a stream ended, and how many are.
-NOTE_TIME = 10.0
-MAX_NOTES = 4096
 #: Streams at most, unless told otherwise.
 MAX_STREAMS = 65536
+#: Packets that are held for a stream which passes on, until it is known where to.
+MAX_HELD = 4
 _ID_LENGTH = 4
 _ID = slice(4, 8)
-
-
-class _Note(NamedTuple):
-    """How a stream ended."""
-
-    answer: bytes
-    socket: int
-    address: bytes
-    until: float
 
 
 class UDXCore:
@@ -85,7 +74,7 @@ class UDXCore:
         # Those that are connected, by what their commonest packets begin with: plain data, plain acknowledgements.
         self._data: dict[int, Stream] = {}
         self._states: dict[int, Stream] = {}
-        self._notes: OrderedDict[int, _Note] = OrderedDict()
+        self._notes = Notes()
         self._touched: list[Stream] = []
         self._in_turn = False
         # When streams want to be looked after, the soonest first; the second number tells equal times apart.
@@ -93,6 +82,8 @@ class UDXCore:
         self._numbers = count()
         # Those that pass their packets on, by the stream to whose remote they do.
         self._sources: dict[Stream, dict[Stream, None]] = {}
+        # Packets for the remotes of streams that are not connected yet: who speaks first has to be repeated otherwise.
+        self._held: dict[Stream, list[bytes]] = {}
         self._waiting: dict[int, dict[Stream, None]] = {}
         self._now = 0.0
 
@@ -198,8 +189,8 @@ class UDXCore:
 
     def _receive_late(self, packet: Packet, now: float) -> None:
         """For a stream that is over, or never was."""
-        note = self._notes.get(packet.id)
-        if note is None or now > note.until:
+        note = self._notes.find(packet.id, now)
+        if note is None:
             self.strays += 1
         elif packet.flags & (DATA | END | HEARTBEAT):
             self.send(note.socket, note.address, note.answer)
@@ -207,13 +198,20 @@ class UDXCore:
     def _pass_on(self, stream: Stream, data: memoryview, packet: Packet, now: float) -> None:
         other = stream.relay
         assert other is not None
-        if other.connected and not other.closed:
-            self.relayed += 1
-            passed = bytearray(data)
-            passed[_ID] = other.remote_id.to_bytes(_ID_LENGTH, "little")
-            self.send(other.socket, other.address, bytes(passed))
+        if other.connected:
+            self._send_on(other, data)
+        elif not other.closed and len(held := self._held.setdefault(other, [])) < MAX_HELD:
+            held.append(bytes(data))
         if packet.flags & DESTROY:
             stream.fail(StreamResetError())
+
+    def _send_on(self, stream: Stream, data: bytes | memoryview) -> None:
+        """:param data: a packet, for the remote of this stream."""
+        if not stream.closed:
+            self.relayed += 1
+            passed = bytearray(data)
+            passed[_ID] = stream.remote_id.to_bytes(_ID_LENGTH, "little")
+            self.send(stream.socket, stream.address, bytes(passed))
 
     # Turns.
 
@@ -231,14 +229,23 @@ class UDXCore:
         try:
             while self._touched:
                 touched, self._touched = self._touched, []
-                for stream in touched:
-                    stream.deliver()
+                self._deliver(touched)
                 for stream in touched:
                     stream.is_touched = False
                     stream.flush(now)
                     self._queue(stream)
         finally:
             self._in_turn = False
+
+    def _deliver(self, touched: list[Stream]) -> None:
+        """Tell the owners of these; where one of them fails, the others are told in another turn."""
+        try:
+            for stream in touched:
+                stream.deliver()
+        except BaseException:
+            self._touched = touched + self._touched
+            self._wake()
+            raise
 
     def waits(self, stream: Stream) -> None:
         """The system takes no more from this stream's socket for the moment."""
@@ -306,6 +313,8 @@ class UDXCore:
         """A stream knows its remote: what comes for it may take the short way."""
         self.uses(stream.socket, 1)
         self.route(stream)
+        for data in self._held.pop(stream, ()):
+            self._send_on(stream, data)
 
     def route(self, stream: Stream) -> None:
         """See whether what comes for a stream may take the short way: not if it is passed on, or shown to somebody."""
@@ -329,7 +338,7 @@ class UDXCore:
         self._data.pop(plain_key(DATA, stream.id), None)
         self._states.pop(plain_key(0, stream.id), None)
 
-    def closed(self, stream: Stream, answer: bytes | None) -> None:
+    def closed(self, stream: Stream, answer: bytes | None, now: float) -> None:
         """A stream is over."""
         if self._streams.get(stream.id) is stream:
             del self._streams[stream.id]
@@ -338,12 +347,11 @@ class UDXCore:
                 self.uses(stream.socket, -1)
         self._unlink(stream)
         if answer is not None:
-            self._notes[stream.id] = _Note(answer, stream.socket, stream.address, self._now + NOTE_TIME)
-            while len(self._notes) > MAX_NOTES:
-                self._notes.popitem(last=False)
+            self._notes.add(stream.id, answer, stream.socket, stream.address, now)
 
     def _unlink(self, stream: Stream) -> None:
         """What was passed on through a stream that is over has nowhere to go."""
+        self._held.pop(stream, None)
         if stream.relay is not None:
             self._sources.get(stream.relay, {}).pop(stream, None)
         for source in self._sources.pop(stream, ()):

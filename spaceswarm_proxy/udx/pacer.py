@@ -8,6 +8,8 @@ what it sends for all that the path carries.
 
 from __future__ import annotations
 
+from math import ceil
+
 #: Seconds of lateness that are made up for: where something waited for its turn, and where there was nothing to send.
 _CATCH_UP = 0.05
 _SLACK = 0.002
@@ -45,7 +47,7 @@ class Pacer:
         if self._next > now:
             return _FEWEST if quiet else 0
         self._next = max(self._next, now - (_CATCH_UP if waited else _SLACK))
-        return max(int((now - self._next + _BUNCH) * rate), _FEWEST)
+        return max(ceil((now - self._next + _BUNCH) * rate), _FEWEST)
 
     def sent(self, count: int) -> None:
         """So many packets leave."""

@@ -6,7 +6,6 @@ How long a round trip takes, and so how long to wait for an answer.
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 
 #: Seconds that a retransmission waits at least and at most.
@@ -30,7 +29,7 @@ class RoundTrips:
         #: How long a retransmission waits.
         self.timeout = MIN_TIMEOUT
         # The shortest of the window first: (time, round trip), both ascending.
-        self._minima: deque[tuple[float, float]] | None = None
+        self._minima: list[tuple[float, float]] | None = None
 
     @property
     def shortest(self) -> float:
@@ -52,7 +51,7 @@ class RoundTrips:
 
     def _note_minimum(self, sample: float, now: float) -> None:
         if self._minima is None:
-            self._minima = deque()
+            self._minima = []
         minima = self._minima
         while minima and minima[-1][1] >= sample:
             minima.pop()
@@ -60,4 +59,4 @@ class RoundTrips:
         if not minima or now - minima[-1][0] > WINDOW / 16:
             minima.append((now, sample))
         while now - minima[0][0] > WINDOW:
-            minima.popleft()
+            del minima[0]

@@ -23,7 +23,7 @@ from spaceswarm_proxy.udx.congestion import CongestionControl
 from spaceswarm_proxy.udx.flights import Flight, Flights
 from spaceswarm_proxy.udx.pacer import Pacer
 from spaceswarm_proxy.udx.packet import HEADER_LENGTH
-from spaceswarm_proxy.udx.path_mtu import HEADERS, LIMIT, PathMTU
+from spaceswarm_proxy.udx.path_mtu import PathMTU
 from spaceswarm_proxy.udx.queue import WriteQueue
 from spaceswarm_proxy.udx.rate import Delivery, DeliveryRate
 from spaceswarm_proxy.udx.recovery import LossDetector
@@ -34,8 +34,6 @@ INITIAL_REMOTE_WINDOW = 4 << 20
 #: Bytes of the largest bunch of packets that the system takes at once, and the most packets in it.
 MAX_BUNCH = 65507
 MAX_BUNCH_PACKETS = 64
-#: Packets that are sent again at once: so many of the largest are taken.
-_MAX_REPEATED = MAX_BUNCH // (LIMIT - HEADERS + HEADER_LENGTH)
 
 #: Sends a flight; says whether the system took it.
 Emit = Callable[[Flight], bool]
@@ -148,8 +146,8 @@ class Sender:
             self._pace_at = self.pacer.next
 
     def _send_lost(self, room: int, now: float) -> int:
-        """:returns: packets that were sent again."""
-        flight = self.flights.next_lost(min(room, _MAX_REPEATED))
+        """:returns: packets that were sent again: no more at once than left together."""
+        flight = self.flights.next_lost(room)
         if flight is None or not self._emit(flight):
             return 0
         self.flights.fly_again(flight)

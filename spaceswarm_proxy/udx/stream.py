@@ -23,9 +23,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import Protocol
 
-from spaceswarm_proxy.errors import SpaceswarmError, StreamResetError, StreamTimeoutError, ValueTooLargeError
-from spaceswarm_proxy.udx.flights import Flight
-from spaceswarm_proxy.udx.headers import packets, single_packet
+from spaceswarm_proxy.errors import SpaceswarmError, StreamResetError, StreamTimeoutError
+from spaceswarm_proxy.udx.outlet import Outlet, Sink
 from spaceswarm_proxy.udx.owner import Firewall, News, Owner, Watcher
 from spaceswarm_proxy.udx.packet import (
     DATA,
@@ -37,12 +36,8 @@ from spaceswarm_proxy.udx.packet import (
     MESSAGE,
     PLAIN,
     Packet,
-    encode_header,
-    encode_state,
     unwrap,
 )
-from spaceswarm_proxy.udx.receiver import Receiver
-from spaceswarm_proxy.udx.sender import Sender
 
 #: Bytes that wait to be sent from which on a stream is full, and below which it is not any more.
 HIGH_WATER = 256 << 10
@@ -53,19 +48,8 @@ RECEIVE_WINDOW = 4 << 20
 LINGER = 10.0
 
 
-class Carrier(Protocol):
+class Carrier(Sink, Protocol):
     """What a stream needs of those who have all streams."""
-
-    def send(self, socket: int, address: bytes, data: bytes) -> bool:
-        """:returns: whether the system took the datagram, or it is lost; ``False`` if it can be tried again."""
-
-    def send_bunch(self, socket: int, address: bytes, parts: list[memoryview], segment: int) -> bool:
-        """
-        Send packets of ``segment`` bytes each, the last one of as many at most.
-
-        :param parts: header and payload of each.
-        :returns: as :meth:`send` does.
-        """
 
     def touched(self, stream: Stream) -> None:
         """Something is to be told or sent at the end of the turn."""
@@ -85,7 +69,7 @@ class Carrier(Protocol):
     def route(self, stream: Stream) -> None:
         """Its packets are to be shown to its watcher, or not any more."""
 
-    def closed(self, stream: Stream, answer: bytes | None) -> None:
+    def closed(self, stream: Stream, answer: bytes | None, now: float) -> None:
         """
         It is over.
 
@@ -93,13 +77,11 @@ class Carrier(Protocol):
         """
 
 
-class Stream:
+class Stream(Outlet):
     """One end of a stream."""
 
     __slots__ = (
         "__weakref__",
-        "_ack_owed",
-        "_advertised",
         "_carrier",
         "_closing",
         "_full",
@@ -109,20 +91,13 @@ class Stream:
         "_move_until",
         "_news",
         "_window_seen",
-        "address",
-        "closed",
-        "connected",
         "expected",
         "firewall",
         "id",
         "is_touched",
         "is_watched",
         "queued",
-        "receiver",
         "relay",
-        "remote_id",
-        "sender",
-        "socket",
         "watcher",
     )
 
@@ -141,18 +116,11 @@ class Stream:
         :param first, remote_first: the numbers of the first packets, as agreed.
         :param window: bytes that are held for an owner who does not consume.
         """
+        super().__init__(carrier, first, remote_first, window, now)
         self.id = id
-        self.remote_id = 0
-        #: Where its packets come and go, and the remote's address.
-        self.socket = -1
-        self.address = b""
         self.firewall = firewall
-        self.connected = False
-        self.closed = False
         #: The number that comes next, as it is on the wire.
         self.expected = remote_first & MASK
-        self.receiver = Receiver(remote_first, window)
-        self.sender = Sender(first, self._emit, now)
         #: Where its packets are passed on to, if they are not for us.
         self.relay: Stream | None = None
         #: Who looks after its way, if anybody does; and is that one told of packets?
@@ -166,9 +134,7 @@ class Stream:
         self._full = False
         self._closing = False
         self._linger_until = inf
-        self._ack_owed = False
-        # The last window that the remote was told; and the numbers of the packet that told us of its.
-        self._advertised = window
+        # The numbers of the packet that told us of the remote's window.
         self._window_seen = (remote_first, first)
         self._keep_alive = 0.0
         self._keep_alive_at = inf
@@ -237,23 +203,7 @@ class Stream:
         self._news.owner = None
         if self.closed:
             return
-        self._say_destroyed(None)
-
-    def send_message(self, message: bytes) -> None:
-        """
-        Send something that may get lost, or come twice or late; before the stream is connected, it is lost.
-
-        :raises ValueTooLargeError: it does not fit into one packet of this path.
-        """
-        if len(message) > self.max_message:
-            raise ValueTooLargeError("max_message", self.max_message)
-        if self.connected and not self.closed:
-            self._carrier.send(self.socket, self.address, self._header(MESSAGE) + message)
-
-    @property
-    def max_message(self) -> int:
-        """Bytes of a message at most."""
-        return self.sender.mtu.payload
+        self._say_destroyed(None, now)
 
     def consumed(self, count: int) -> None:
         """So many bytes of what was told have been used: once there is much room again, the remote is told so."""
@@ -419,53 +369,16 @@ class Stream:
         """Does it send?"""
         return self.connected and not self.closed and self.relay is None
 
-    def _send_state(self) -> None:
-        """Say how far everything has arrived."""
-        receiver, sender = self.receiver, self.sender
-        self._ack_owed = False
-        self._advertised = receiver.window
-        ranges = receiver.ranges() if receiver.has_gaps else ()
-        state = encode_state(self.remote_id, receiver.window, sender.next, receiver.expected, ranges)
-        if not self._carrier.send(self.socket, self.address, state):
-            self._ack_owed = True
-            self._carrier.waits(self)
+    def _wait_for_room(self) -> None:
+        self._carrier.waits(self)
 
     def _end_if_done(self, now: float) -> None:
         if self.receiver.ended and not self._news.arrived:
-            self._close(None, self._final_state())
+            self._close(None, self._header(0), now)
         elif self._closing and self._linger_until == inf:
             self._linger_until = now + LINGER
             self._news.over(None)
             self._touch()
-
-    def _final_state(self) -> bytes:
-        return encode_state(self.remote_id, self.receiver.window, self.sender.next, self.receiver.expected)
-
-    def _emit(self, flight: Flight) -> bool:
-        """
-        Send a flight; an acknowledgement goes with it.
-
-        One is still owed after packets that tell the remote nothing of our window, as they were sent before, and after
-        those that the path may not carry.
-        """
-        receiver = self.receiver
-        window, ack = receiver.window, receiver.expected
-        if flight.count == 1:
-            packet = single_packet(flight, self.remote_id, window, ack)
-            taken = self._carrier.send(self.socket, self.address, packet)
-        else:
-            parts = packets(flight, self.remote_id, window, ack)
-            taken = self._carrier.send_bunch(self.socket, self.address, parts, flight.size + HEADER_LENGTH)
-        if not taken:
-            self._carrier.waits(self)
-        elif flight.first == self.sender.next and not (flight.padding or receiver.has_gaps):
-            self._ack_owed = False
-            self._advertised = window
-        return taken
-
-    def _header(self, flags: int) -> bytes:
-        receiver = self.receiver
-        return encode_header(flags, 0, self.remote_id, receiver.window, self.sender.next, receiver.expected)
 
     # Time.
 
@@ -480,44 +393,44 @@ class Stream:
         if not self._is_active:
             return
         if self.sender.advance(now) or self._keep_alive_at <= now:
-            self._carrier.send(self.socket, self.address, self._header(HEARTBEAT))
+            self._send_plain(HEARTBEAT)
             self._keep_alive_at = now + self._keep_alive if self._keep_alive else inf
         if self._linger_until <= now:
             self.destroy(now)
         elif self.sender.hopeless:
-            self._give_up()
+            self._give_up(now)
         else:
             self._touch()
 
-    def _give_up(self) -> None:
+    def _give_up(self, now: float) -> None:
         """The remote is silent; but where all but our end has arrived, it may just have left before us."""
         if self.receiver.ended and self.sender.awaits_end_only:
-            self._close(None, self._final_state())
+            self._close(None, self._header(0), now)
         else:
-            self._say_destroyed(StreamTimeoutError())
+            self._say_destroyed(StreamTimeoutError(), now)
 
     # The end.
 
-    def _say_destroyed(self, problem: SpaceswarmError | None) -> None:
+    def _say_destroyed(self, problem: SpaceswarmError | None, now: float) -> None:
         """Tell the remote that it is over, now and when it asks."""
         answer = None
         if self.connected and self.relay is None:
-            answer = self._header(DESTROY)
-            self._carrier.send(self.socket, self.address, answer)
-        self._close(problem, answer)
+            answer = self._send_plain(DESTROY)
+        self._close(problem, answer, now)
 
     def fail(self, problem: SpaceswarmError) -> None:
         """End at once, without a word to the remote."""
         if not self.closed:
             self._close(problem, None)
 
-    def _close(self, problem: SpaceswarmError | None, answer: bytes | None) -> None:
+    def _close(self, problem: SpaceswarmError | None, answer: bytes | None, now: float = 0.0) -> None:
         self.closed = True
         self.sender.forget()
         self.receiver.forget()
-        self._carrier.closed(self, answer)
+        self._carrier.closed(self, answer, now)
         self._news.over(problem)
-        self._touch()
+        # In this turn it may have had its say already, before somebody else ended it: it gets another.
+        self._carrier.touched(self)
         if self.watcher is not None:
             watcher, self.watcher = self.watcher, None
             watcher.stream_over()

@@ -146,6 +146,7 @@ class SteadyTests(Bench):
             slow = Delivery(1, self.total, self.total - 1, 40.0, False, 0.1, 1, 0)
             self.bbr.delivered(slow, self.now)
         self.assertTrue(200 <= rounds < 210)
+        self.round(rate=500.0, flying=PRODUCT)
         self.assertAlmostEqual(BANDWIDTH, self.bbr.bandwidth)
 
     def test_after_a_silence(self) -> None:

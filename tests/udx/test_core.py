@@ -8,8 +8,7 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.errors import ClosedError, LimitError, SocketClosedError, StreamResetError
-from spaceswarm_proxy.udx.core import MAX_NOTES
+from spaceswarm_proxy.errors import ClosedError, LimitError, PeerUnreachableError, StreamResetError
 from spaceswarm_proxy.udx.packet import DATA, DESTROY, HEARTBEAT, encode_header, encode_state
 from tests.udx.world import HERE, SOCKET, THERE, End, Net
 
@@ -106,14 +105,6 @@ class CreateTests(Bench):
         self.net.run(60)
         self.assertTrue(self.net.is_at_rest())
 
-    def test_notes_are_bounded(self) -> None:
-        """How streams ended is remembered of so many only."""
-        for number in range(MAX_NOTES + 10):
-            end = self.place.create(number + 1)
-            end.connect(THERE, 6)
-            end.destroy()
-        self.assertEqual(MAX_NOTES, len(self.core._notes))
-
 
 class CloseTests(Bench):
     """All of it ends."""
@@ -142,10 +133,10 @@ class CloseTests(Bench):
         ours, _ = self.net.couple()
         other = self.place.create()
         other.stream.connect(9, 5, THERE, self.net.now)
-        self.core.socket_closed(9, SocketClosedError())
+        self.core.socket_closed(9, PeerUnreachableError())
         self.net.run(1)
         self.assertEqual((False, True), (ours.closed, other.closed))
-        self.assertIsInstance(other.problem, SocketClosedError)
+        self.assertIsInstance(other.problem, PeerUnreachableError)
 
 
 class WakeTests(Bench):
@@ -171,6 +162,25 @@ class WakeTests(Bench):
         self.assertFalse(self.place.woken)
         self.net.run(0.01)
         self.assertEqual(b"answer", theirs.data)
+
+    def test_owner_that_fails(self) -> None:
+        """An owner that raises something does no harm to other streams, nor to what is owed to its remote."""
+        ends = [self.place.create(number) for number in (1, 3)]
+        for end in ends:
+            end.connect(THERE, 2)
+        self.net.run(0)
+
+        def fail(word: str) -> None:
+            raise ZeroDivisionError
+
+        ends[0].react = fail
+        for number in (1, 3):
+            self.place.receive(encode_header(DATA, 0, number, 9, 0, 0) + b"x", THERE)
+        self.assertRaises(ZeroDivisionError, self.place.look_after)
+        self.assertTrue(self.place.woken)
+        self.net.run(0)
+        self.assertEqual(([b"x"], [b"x"]), (ends[0].chunks, ends[1].chunks))
+        self.assertEqual([1, 1], [packet.ack for packet in self.net.packets(HERE)])
 
 
 class DeadlineTests(Bench):

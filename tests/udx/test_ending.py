@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.errors import StreamResetError, StreamTimeoutError
-from spaceswarm_proxy.udx.core import NOTE_TIME
+from spaceswarm_proxy.udx.notes import NOTE_TIME
 from spaceswarm_proxy.udx.packet import DATA, DESTROY, END, HEARTBEAT, MASK, encode_header
 from spaceswarm_proxy.udx.stream import LINGER
 from tests.udx.world import HERE, THERE, End, Net
@@ -134,7 +134,7 @@ class LastWordTests(Bench):
         self.assertEqual(before, len(self.net.sent))
 
     def test_without_note(self) -> None:
-        """Where only our end is not acknowledged, and the remote has ended, it has just left before us: that is clean."""
+        """Where only our end is not acknowledged, a silent remote that has ended has just left before us."""
         self.lose_last_word()
         self.net.here.core._notes.clear()
         self.net.run(20)
@@ -299,9 +299,9 @@ class TimeoutTests(Bench):
         self.net.run(1)
         self.net.path.dead = True
         self.ours.write(b"pong")
-        self.net.run(12.5)
+        self.net.run(11)
         self.net.path.dead = False
-        self.net.run(1)
+        self.net.run(2)
         self.assertEqual((b"pingpong", False), (self.theirs.data, self.ours.closed))
 
 

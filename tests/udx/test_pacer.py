@@ -29,11 +29,11 @@ class PacerTests(SynchronousTestCase):
 
     def test_a_millisecond(self) -> None:
         """What leaves at once is a millisecond's worth, and what lateness adds; then it is waited for as long."""
-        self.assertTrue(29 <= self.send(10_000.0, 5.0) <= 30)
+        self.assertTrue(30 <= self.send(10_000.0, 5.0) <= 31)
         self.assertEqual(0, self.send(10_000.0, 5.0))
         now = self.pacer.next
         self.assertLess(abs(5.001 - now), 0.0002)
-        self.assertEqual(10, self.send(10_000.0, now))
+        self.assertTrue(10 <= self.send(10_000.0, now) <= 11)
 
     @quick
     @given(st.floats(10, 1e6), st.lists(st.floats(0.0, 0.004), min_size=1, max_size=200))
@@ -45,7 +45,7 @@ class PacerTests(SynchronousTestCase):
         for delay in delays:
             now = max(now, self.pacer.next) + delay
             sent += self.send(rate, now, waited=True)
-            self.assertLess(now, self.pacer.next + 1e-9)
+            self.assertLess(now, self.pacer.next)
         self.assertLessEqual(sent, rate * (now - began + 0.052) + 4)
 
     def test_catches_up(self) -> None:
@@ -61,7 +61,7 @@ class PacerTests(SynchronousTestCase):
     def test_after_a_silence(self) -> None:
         """Where nothing waited, a silence is not made up for."""
         self.send(1000.0, 5.0)
-        self.assertLessEqual(self.send(1000.0, 9.0), 3)
+        self.assertLessEqual(self.send(1000.0, 9.0), 4)
 
     def test_quiet(self) -> None:
         """When nothing is on the way, a few packets need not wait."""

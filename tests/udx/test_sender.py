@@ -253,6 +253,22 @@ class LossTests(Bench):
         self.assertEqual([(before, before + 1, 0)], sent)
         self.assertEqual(0, self.sender.retransmitted)
 
+    def test_nothing_to_probe_with(self) -> None:
+        """Where all that is missing waits to be sent again, there is nothing to probe with."""
+        for flight in list(self.sender.flights):
+            self.sender.flights.lose(flight)
+        before = list(self.sent)
+        self.sender._probe(self.now)
+        self.assertEqual(before, self.sent)
+
+    def test_no_room_for_a_probe(self) -> None:
+        """A probe that the system does not take has not been sent."""
+        self.takes = False
+        self.sender.set_remote_window(0)
+        self.now = self.sender.next_deadline()
+        self.sender.advance(self.now)
+        self.assertEqual((0, []), (self.sender.retransmitted, [f for f in self.sender.flights if f.tries != 1]))
+
     def test_time_out(self) -> None:
         """After the silence that follows, one packet tries again, and again."""
         self.advance()

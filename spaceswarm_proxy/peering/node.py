@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.codec.key_text import decode_key
-from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.keys import PUBLIC_KEY_LENGTH, KeyPair
 from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.dht.node import QueryNode
 from spaceswarm_proxy.errors import SpaceswarmError
@@ -114,7 +114,7 @@ class DHTNode(QueryNode):
                 local_connection=local_connection,
                 fast_open=fast_open,
                 reusable_socket=reusable_socket,
-                relay_through=relay_through,
+                relay_through=_checked(relay_through),
             )
             pair, build = key_pair or self.key_pair, builder(factory, streams)
             attempt = Attempt(self._peering, self._securing, pair, build, keep_alive, timeout)
@@ -154,11 +154,15 @@ class DHTNode(QueryNode):
         :returns: a Deferred of an ``IListeningPort`` whose ``getHost()`` is our own address, when clients can find us;
             cancelling it ends that.  It fails with ``KeyPairInUseError``, ``SuspendedError`` or ``ClosedError``.
         """
+        try:
+            relays = _checked(relay_through)
+        except ValueError as problem:
+            return fail(problem)
         options = ListenOptions(
             share_local_address=share_local_address,
             punches=holepunch,
             reusable_socket=reusable_socket,
-            relay_through=relay_through,
+            relay_through=relays,
             limits=limits or AdmissionLimits(),
         )
         pair = key_pair or self.key_pair
@@ -253,3 +257,11 @@ class DHTNode(QueryNode):
         left: Deferred[None] = Deferred()
         self._peering.leave(leave, lambda: left.callback(None))
         return left
+
+
+def _checked(public_keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    """:raises ValueError: one of them is none."""
+    keys = tuple(map(bytes, public_keys))
+    if any(len(key) != PUBLIC_KEY_LENGTH for key in keys):
+        raise ValueError(f"a relay's public key has {PUBLIC_KEY_LENGTH} bytes")
+    return keys

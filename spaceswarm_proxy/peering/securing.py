@@ -57,17 +57,35 @@ class Securing:
         """
         self._reactor = reactor
         self._peering = peering
-        self._settings = Settings(labels=tuple(labels), max_message=max_message)
+        self._settings = Settings(max_message=max_message)
+        #: What the network's streams may be bound to, the likeliest first.
+        self.labels = tuple(labels)
+        #: Has a server understood the first of them?
+        self.is_certain = len(self.labels) == 1
+
+    def understood(self, label: str) -> None:
+        """A server has understood this label: it is the likeliest from now on."""
+        self.is_certain = True
+        if label != self.labels[0]:
+            self.labels = (label, *(other for other in self.labels if other != label))
 
     def secure(
-        self, connection: Connection, public_key: bytes, build: Build, keep_alive: float, timeout: float
+        self,
+        connection: Connection,
+        public_key: bytes,
+        build: Build,
+        keep_alive: float,
+        timeout: float,
+        *,
+        labels: Sequence[str] | None = None,
     ) -> SecretConnection:
         """
         :param public_key: ours.
         :param build: makes the user's protocol, when the remote has been heard.
         :param keep_alive, timeout: seconds, see :class:`~spaceswarm_proxy.secret.connection.Settings`.
+        :param labels: only these, instead of all; as a client we speak first, with the first one.
         """
-        settings = replace(self._settings, keep_alive=keep_alive, opening_timeout=timeout)
+        settings = replace(self._settings, labels=labels or self.labels, keep_alive=keep_alive, opening_timeout=timeout)
         session = Session(connection.initiator, public_key, connection.keys, settings.labels, settings.max_message)
         secret = SecretConnection(session, settings, self._reactor, build)
         # Whoever makes raw streams for this room's core makes those of udx.
@@ -77,6 +95,8 @@ class Securing:
         UDXTransport(self._peering.streams, stream, here, there).attach(secret)
         if not session.is_ready:
             self._show_the_way(stream, secret)
+        if connection.relayed:
+            secret.opened.addCallback(_show_the_gap, secret)
         return secret
 
     def _show_the_way(self, stream: Any, secret: SecretConnection) -> None:
@@ -89,3 +109,13 @@ class Securing:
             return result
 
         secret.opened.addBoth(opened)
+
+
+def _show_the_gap(protocol: IProtocol, secret: SecretConnection) -> IProtocol:
+    """
+    A relay passes on what comes when it knows where the remote is, and may lose what came before: our first packet.
+
+    By one that follows the remote sees that, and we do; otherwise it would take a second.
+    """
+    secret.send_keep_alive()
+    return protocol

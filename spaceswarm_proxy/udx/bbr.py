@@ -21,6 +21,8 @@ from spaceswarm_proxy.udx.congestion import INITIAL_WINDOW, MAX_WINDOW, MIN_WIND
 from spaceswarm_proxy.udx.rate import Delivery
 
 STARTUP, DRAIN, PROBE_BW, PROBE_RTT = range(4)
+#: States that an acknowledgement changes only by what it says of the path.
+_STEADY = (STARTUP, PROBE_BW)
 
 #: 2 / ln 2: doubles what is delivered in a round.
 _HIGH_GAIN = 2.88539
@@ -119,6 +121,9 @@ class BBR:
 
     def delivered(self, delivery: Delivery, now: float) -> None:
         """Packets have arrived."""
+        if self._says_little(delivery):
+            self._note_path_length(delivery, False, now)
+            return
         round_began = self._count_round(delivery)
         self._note_bandwidth(delivery)
         self._note_aggregation(delivery, round_began, now)
@@ -129,6 +134,11 @@ class BBR:
         self._note_path_length(delivery, round_began, now)
         self._set_pacing(delivery)
         self._set_window(delivery, round_began)
+
+    def _says_little(self, delivery: Delivery) -> bool:
+        """Was it all that there was to send, and too little to show what the path carries?  A question, perhaps."""
+        little = delivery.app_limited and not delivery.flying and delivery.flying_before <= MIN_WINDOW
+        return little and delivery.rate <= self.bandwidth and not self._in_recovery and self.state in _STEADY
 
     def lost(self, flying: int, now: float) -> None:
         """Begin to recover: for a round, no more leaves than arrives."""

@@ -229,6 +229,8 @@ class UDXCore:
         try:
             while self._touched:
                 touched, self._touched = self._touched, []
+                for stream in touched:
+                    stream.settle(now)
                 self._deliver(touched)
                 for stream in touched:
                     stream.is_touched = False

@@ -1,8 +1,8 @@
 """
-The headers of packets that leave together, written all at once.
+The headers of packets that leave together, written all at once; and of those that come so, read all at once.
 
 They differ in the lowest byte of their number only, as long as that does not wrap: so they are copies of one, and the
-numbers are written into them as a column.
+numbers are written into them as a column.  What comes is compared with what it would be if it were written so.
 """
 
 from __future__ import annotations
@@ -44,3 +44,23 @@ def packets(flight: Flight, id: int, window: int, ack: int) -> list[memoryview]:
     parts[0::2] = [written[start : start + HEADER_LENGTH] for start in range(0, count * HEADER_LENGTH, HEADER_LENGTH)]
     parts[1::2] = [payload[start : start + size] for start in range(0, count * size, size)]
     return parts
+
+
+def alike(data: memoryview, position: int, segment: int, stride: int) -> list[memoryview]:
+    """
+    The packets of a train that are as :func:`packets` writes them: the same headers, but for the number, which counts.
+
+    :param data: packets of ``segment`` bytes, ``stride`` bytes from one to the next; the last one may be shorter.
+    :param position: where the first one begins.
+    :returns: the payloads of all up to the end; none if one of them is different.
+    """
+    starts = range(position, len(data) - HEADER_LENGTH, stride)
+    found = b"".join([data[start : start + HEADER_LENGTH] for start in starts])
+    low = found[_SEQ]
+    if low + len(starts) > len(_COUNTING):
+        return []
+    expected = bytearray(found[:HEADER_LENGTH] * len(starts))
+    expected[_SEQ::HEADER_LENGTH] = _COUNTING[low : low + len(starts)]
+    if found != expected:
+        return []
+    return [data[start + HEADER_LENGTH : start + segment] for start in starts]

@@ -142,6 +142,9 @@ class Sender:
                 return
             self.pacer.sent(sent)
             allowance -= sent
+            if sent < room and not (self.flights.lost or self.has_news):
+                self._rate.ran_dry(self.flights.flying)
+                return
         if allowance <= 0 and (self.flights.lost or self.has_news):
             self._pace_at = self.pacer.next
 
@@ -161,8 +164,6 @@ class Sender:
     def _send_new(self, room: int, now: float) -> int:
         """:returns: packets that were sent."""
         if not self.has_news:
-            if not self.flights.lost:
-                self._rate.ran_dry(self.flights.flying)
             return 0
         size = self.mtu.payload
         room = min(room, self._window_room(now), MAX_BUNCH // (size + HEADER_LENGTH), MAX_BUNCH_PACKETS)

@@ -24,6 +24,7 @@ from math import inf
 from typing import Protocol
 
 from spaceswarm_proxy.errors import SpaceswarmError, StreamResetError, StreamTimeoutError
+from spaceswarm_proxy.udx.headers import alike
 from spaceswarm_proxy.udx.outlet import Outlet, Sink
 from spaceswarm_proxy.udx.owner import Firewall, News, Owner, Watcher
 from spaceswarm_proxy.udx.packet import (
@@ -46,6 +47,8 @@ LOW_WATER = 128 << 10
 RECEIVE_WINDOW = 4 << 20
 #: Seconds that a remote may go on sending to somebody who has closed.
 LINGER = 10.0
+#: Packets of a train from which on it pays to compare all headers at once.
+_MANY = 6
 
 
 class Carrier(Sink, Protocol):
@@ -82,6 +85,7 @@ class Stream(Outlet):
 
     __slots__ = (
         "__weakref__",
+        "_acked",
         "_carrier",
         "_closing",
         "_full",
@@ -90,6 +94,7 @@ class Stream(Outlet):
         "_linger_until",
         "_move_until",
         "_news",
+        "_ranges",
         "_window_seen",
         "expected",
         "firewall",
@@ -140,6 +145,9 @@ class Stream(Outlet):
         self._keep_alive_at = inf
         # The change of the remote is over when everything before this number is acknowledged.
         self._move_until: int | None = None
+        # What the remote has said last of our direction, in this turn.
+        self._acked = first
+        self._ranges: Sequence[tuple[int, int]] = ()
 
     # What the owner does.
 
@@ -245,21 +253,29 @@ class Stream(Outlet):
         :param key: what each of them begins with.
         :returns: where the first packet begins that is not one of the run, or the end.
         """
-        payloads = []
-        seq = expected = self.expected
-        last = len(data) - HEADER_LENGTH
-        while position <= last:
-            found, its_window, its_seq, its_ack = PLAIN.unpack_from(data, position)
-            if found != key or its_seq != expected:
-                break
-            seq, window, ack = its_seq, its_window, its_ack
-            payloads.append(data[position + HEADER_LENGTH : position + segment])
-            expected = (expected + 1) & MASK
-            position += stride
+        payloads = alike(data, position, segment, stride) if len(data) - position > _MANY * stride else []
+        if not payloads:
+            payloads = self._run(data, position, segment, stride, key)
+        position += len(payloads) * stride
+        _, window, seq, ack = PLAIN.unpack_from(data, position - stride)
         self._news.arrived += self.receiver.receive_next(payloads)
         self._ack_owed = True
         self._progress(seq, window, ack, (), now)
         return min(position, len(data))
+
+    def _run(self, data: memoryview, position: int, segment: int, stride: int, key: int) -> list[memoryview]:
+        """:returns: the payloads of a run, packet by packet."""
+        payloads = []
+        expected = self.expected
+        last = len(data) - HEADER_LENGTH
+        while position <= last:
+            found, _, seq, _ = PLAIN.unpack_from(data, position)
+            if found != key or seq != expected:
+                break
+            payloads.append(data[position + HEADER_LENGTH : position + segment])
+            expected = (expected + 1) & MASK
+            position += stride
+        return payloads
 
     def receive_states(self, data: memoryview, position: int, stride: int, key: int, now: float) -> int:
         """
@@ -293,11 +309,23 @@ class Stream(Outlet):
         if flags & (DATA | END):
             self._receive_data(packet)
         if flags & DESTROY and unwrap(packet.seq, self.receiver.expected) >= self.receiver.expected:
-            self.fail(StreamResetError())
+            self._destroyed(packet, now)
             return
         if flags & MESSAGE and not self._closing:
             self._news.message(bytes(packet.payload))
         self._progress(packet.seq, packet.window, packet.ack, packet.ranges, now)
+
+    def _destroyed(self, packet: Packet, now: float) -> None:
+        """
+        The remote is gone.
+
+        That is in order if we have closed, and it has all that we sent: so JavaScript streams leave when they hear an
+        end and have nothing to say.
+        """
+        if self._closing:
+            self._progress(packet.seq, packet.window, packet.ack, (), now)
+            self.settle(now)
+        self._close(None if self._closing and self.sender.done else StreamResetError(), None, now)
 
     def _receive_data(self, packet: Packet) -> None:
         self._ack_owed = True
@@ -321,14 +349,24 @@ class Stream(Outlet):
             if said >= self._window_seen:
                 self._window_seen = said
                 sender.set_remote_window(window)
-        if ranges or acked > sender.unacknowledged:
-            near = sender.unacknowledged
-            sender.acknowledge(
-                max(acked, near), [(unwrap(start, near), unwrap(end, near)) for start, end in ranges], now
-            )
-            self._see_whether_moved()
-            if self._keep_alive:
-                self._keep_alive_at = now + self._keep_alive
+        if acked > self._acked:
+            self._acked, self._ranges = acked, ranges
+        elif acked == self._acked and len(ranges) >= len(self._ranges):
+            self._ranges = ranges
+
+    def settle(self, now: float) -> None:
+        """Take the remote's last word of this turn on our direction: it says all that those before it did."""
+        sender, ranges = self.sender, self._ranges
+        near = sender.unacknowledged
+        if not ranges and self._acked <= near:
+            return
+        self._ranges = ()
+        sender.acknowledge(
+            max(self._acked, near), [(unwrap(start, near), unwrap(end, near)) for start, end in ranges], now
+        )
+        self._see_whether_moved()
+        if self._keep_alive:
+            self._keep_alive_at = now + self._keep_alive
 
     def _discard(self) -> None:
         if count := self._news.forget():

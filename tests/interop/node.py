@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError, succeed
@@ -45,44 +46,44 @@ class NodeError(Exception):
 class _Waiter:
     """Somebody who waits for an event."""
 
-    name: str
+    names: Sequence[str]
     predicate: Predicate
     deferred: Deferred[Event]
 
     def wants(self, event: Event) -> bool:
-        return event["event"] == self.name and self.predicate(event)
+        return event["event"] in self.names and self.predicate(event)
 
 
-class NodeProcess(ProcessProtocol):
-    """One running script."""
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(map(repr, names))
+
+
+class EventProcess(ProcessProtocol):
+    """One running program that prints events."""
 
     transport: IProcessTransport
 
-    def __init__(self, script: str, *arguments: str, reactor: Any = None) -> None:
+    def __init__(self, name: str, command: Sequence[str], path: Path = HERE, reactor: Any = None) -> None:
         """
         Start it.
 
-        :param script: a file of this directory, or an absolute path.
-        :param arguments: its command line.
-        :raises NodeError: there is no Node.
+        :param name: what it is called where something is wrong with it.
+        :param command: the program and its arguments.
+        :param path: the directory that it runs in.
         """
-        node = find_node()
-        if node is None:
-            raise NodeError("no Node; python -m tests.interop.javascript installs it")
         #: Every event so far, also those that were waited for.
         self.events: list[Event] = []
         #: Standard error so far, and whatever else was not an event.
         self.noise = ""
         #: Why it ended; ``None`` while it runs.
         self.reason: Failure | None = None
-        self._script = script
+        self._name = name
         self._partial_line = b""
         self._unclaimed: list[Event] = []
         self._waiters: list[_Waiter] = []
         self._ending: list[Deferred[None]] = []
         self._reactor = or_global(reactor)
-        command = [node, str(HERE / script), *arguments]
-        self._reactor.spawnProcess(self, node, command, env=dict(os.environ), path=str(HERE))
+        self._reactor.spawnProcess(self, command[0], list(command), env=dict(os.environ), path=str(path))
 
     def event(self, name: str, predicate: Predicate = lambda event: True, timeout: float = PATIENCE) -> Deferred[Event]:
         """
@@ -92,7 +93,13 @@ class NodeProcess(ProcessProtocol):
         :param timeout: seconds.
         :returns: a Deferred of the event; it fails with :class:`NodeError` when the time is over or the process ends.
         """
-        waiter = _Waiter(name, predicate, Deferred(lambda _: self._waiters.remove(waiter)))
+        return self.any_event((name,), predicate, timeout)
+
+    def any_event(
+        self, names: Sequence[str], predicate: Predicate = lambda event: True, timeout: float = PATIENCE
+    ) -> Deferred[Event]:
+        """The same, for any of several names."""
+        waiter = _Waiter(names, predicate, Deferred(lambda _: self._waiters.remove(waiter)))
         for event in self._unclaimed:
             if waiter.wants(event):
                 self._unclaimed.remove(event)
@@ -100,7 +107,7 @@ class NodeProcess(ProcessProtocol):
         self._waiters.append(waiter)
         if self.reason is not None:
             self._disappoint()
-        return waiter.deferred.addTimeout(timeout, self._reactor, lambda *_: self._timed_out(name, timeout))
+        return waiter.deferred.addTimeout(timeout, self._reactor, lambda *_: self._timed_out(names, timeout))
 
     def write(self, line: str) -> None:
         """Write a line to its standard input."""
@@ -113,6 +120,10 @@ class NodeProcess(ProcessProtocol):
         :returns: a Deferred that fires when it is gone, and fails with :class:`NodeError` when it had to be killed.
         """
         return Deferred.fromCoroutine(self._stop())
+
+    def kill(self) -> None:
+        """End it without giving it a chance to say anything."""
+        self._signal("KILL")
 
     async def _stop(self) -> None:
         if self.reason is not None:
@@ -169,23 +180,49 @@ class NodeProcess(ProcessProtocol):
         """Tell those who still wait that nothing more will come."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
-            waiter.deferred.errback(self._problem(f"ended before {waiter.name!r} ({self._end()})"))
+            waiter.deferred.errback(self._problem(f"ended before {_either(waiter.names)} ({self._end()})"))
 
-    def _timed_out(self, name: str, timeout: float) -> Event:
-        raise self._problem(f"no {name!r} within {timeout:g} s")
+    def _timed_out(self, names: Sequence[str], timeout: float) -> Event:
+        raise self._problem(f"no {_either(names)} within {timeout:g} s")
 
     def _end(self) -> str:
         return self.reason.getErrorMessage() if self.reason else "it runs"
 
     def _problem(self, text: str) -> NodeError:
         seen = "\n".join(json.dumps(event) for event in self.events[-20:]) or "nothing"
-        return NodeError(f"{self._script}: {text}\nlast events:\n{seen}\nerrors:\n{self.noise or 'none'}")
+        return NodeError(f"{self._name}: {text}\nlast events:\n{seen}\nerrors:\n{self.noise or 'none'}")
 
     def _signal(self, name: str) -> None:
         try:
             self.transport.signalProcess(name)
         except ProcessExitedAlready:
             return  # Gone, only its pipes are not closed yet: processEnded is about to be called.
+
+
+class NodeProcess(EventProcess):
+    """One running script."""
+
+    def __init__(self, script: str, *arguments: str, reactor: Any = None) -> None:
+        """
+        Start it.
+
+        :param script: a file of this directory, or an absolute path.
+        :param arguments: its command line.
+        :raises NodeError: there is no Node.
+        """
+        super().__init__(script, node_command(script, *arguments), reactor=reactor)
+
+
+def node_command(script: str, *arguments: str) -> list[str]:
+    """
+    The words that run a script; see :class:`NodeProcess`.
+
+    :raises NodeError: there is no Node.
+    """
+    node = find_node()
+    if node is None:
+        raise NodeError("no Node; python -m tests.interop.javascript installs it")
+    return [node, str(HERE / script), *arguments]
 
 
 class InteropTestCase(TestCase):

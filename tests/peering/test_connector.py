@@ -233,6 +233,22 @@ class RelayThroughTests(ConnectorTestCase):
         self.assertFalse(log.connection.raw.closed)
         self.assertFalse(appointment.is_cancelled)
 
+    def test_ended(self) -> None:
+        """When the stream ends before a direct way was found, none is looked for any more."""
+        log, appointment = self.begin()
+        appointment.met(self.strangers.world.now)
+        self.assertEqual(1, len(self.strangers.host.peering.connectors))
+        log.connection.raw.destroy(self.strangers.world.now)
+        appointment.ended(self.strangers.world.now)
+        self.assertEqual(NOTHING, self.strangers.left)
+
+    def test_not_followed(self) -> None:
+        """Who connects to a relay does not do so through another one, whatever that proposes."""
+        net = self.net(relay_through=RelayThrough(KEY, TOKEN))
+        net.connect(follows_relays=False)
+        net.world.run(30)
+        self.assertEqual([], net.host.relaying.appointments)
+
     def test_not_met(self) -> None:
         """Without the relay it is up to hole punching, and without that to the relay; the last one is told."""
         for relay_first in (True, False):

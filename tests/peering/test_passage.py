@@ -43,6 +43,9 @@ class PassageTestCase(SynchronousTestCase):
     def not_met(self, problem: Any, now: float) -> None:
         self.told.append(problem)
 
+    def ended(self, now: float) -> None:
+        self.told.append("ended")
+
     def agree(self, reusable: bool = False) -> None:
         self.passage.agree(KEYS, NoisePayload(udx=UDXInfo(77, reusable)))
 
@@ -172,6 +175,20 @@ class RelayTests(PassageTestCase):
         self.assertTrue(appointment.is_cancelled)
         appointment.met(self.now)
         self.assertEqual((2, 0), (len(self.told), self.raw.changes))
+
+    def test_ended(self) -> None:
+        """When the stream ends on its way through the relay, whoever still looks for another way is told."""
+        appointment = self.meet()
+        appointment.met(self.now)
+        appointment.ended(self.now)
+        self.packet(ONE, 5)
+        self.assertEqual(("ended", 0), (self.told[-1], self.raw.changes))
+        self.setUp()
+        appointment = self.meet()
+        appointment.met(self.now)
+        self.packet(ONE, 5)
+        appointment.ended(self.now)
+        self.assertNotIn("ended", self.told)
 
     def test_not_met(self) -> None:
         """That nobody comes there is told."""

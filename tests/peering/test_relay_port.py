@@ -12,12 +12,15 @@ from twisted.trial.unittest import TestCase
 
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.crypto.keys import KeyPair
-from spaceswarm_proxy.errors import ConnectError, RelayAbortedError, RelayLostError, StreamError
+from spaceswarm_proxy.errors import CannotHolepunchError, RelayAbortedError, RelayLostError, StreamError
 from spaceswarm_proxy.interfaces import PeerAddress
-from spaceswarm_proxy.peering import relay_link
+from spaceswarm_proxy.peering import relay_link, runner
+from spaceswarm_proxy.peering.connector import Connector
 from spaceswarm_proxy.peering.holepunch_client import HolepunchClient
+from spaceswarm_proxy.peering.mux_protocol import MuxProtocol
 from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.peering.noise_payload import RelayThrough
+from spaceswarm_proxy.peering.relay_client import RelayClient
 from spaceswarm_proxy.peering.relay_port import RelayPort
 from spaceswarm_proxy.peering.relay_server import RelayLimits
 from spaceswarm_proxy.testing import TestNet
@@ -60,8 +63,9 @@ class RelayPortCase(TestCase):
 
     async def build(self, **options: Any) -> RelayPort:
         """:param options: of the relay."""
-        # Who waits for a lost last word does so no longer than the test needs.
+        # Who waits for a lost last word, or takes leave of somebody who is gone, does so no longer than the test needs.
         self.patch(relay_link, "LINGER", 0.05)
+        self.patch(runner, "FAREWELL", 0.2)
         self.net = TestNet(or_global(None), 6)
         self.addCleanup(self.net.close)
         await self.net.ready()
@@ -137,6 +141,14 @@ class RelayedTests(RelayPortCase):
         await protocol.receives(b"hello")
         self.assertEqual(1, relay.stats.couples)
 
+    async def test_first_packet(self) -> None:
+        """Whoever hears the other one says something at once: by that both see what a relay has lost."""
+        await self.build()
+        await self.serve()
+        protocol = await self.connect()
+        keep_alive = 20
+        self.assertEqual(keep_alive, protocol.transport.raw_bytes_written)
+
     async def test_many(self) -> None:
         """Several streams share one connection with the relay, each way."""
         relay = await self.build()
@@ -162,7 +174,7 @@ class MovingTests(RelayPortCase):
     """Streams that find a better way."""
 
     async def test_upgrade_under_traffic(self) -> None:
-        """A stream that is in full swing changes from the relay to a direct way; nothing is lost, and the relay is left."""
+        """A stream that is in full swing changes to a direct way; nothing is lost, and the relay is left."""
         relay = await self.build()
         held: list[Callable[[], None]] = []
         start = HolepunchClient.start
@@ -189,6 +201,11 @@ class MovingTests(RelayPortCase):
 class TroubleTests(RelayPortCase):
     """What goes wrong."""
 
+    def without_punching(self) -> None:
+        """It is all up to the relay."""
+        problem = CannotHolepunchError()
+        self.patch(Connector, "_punch", lambda connector, answer, info, now: connector._lost(problem, now))
+
     async def test_relay_stops(self) -> None:
         """When the relay stops, streams through it end at once, and say why."""
         relay = await self.build()
@@ -214,13 +231,20 @@ class TroubleTests(RelayPortCase):
 
     async def test_no_relay(self) -> None:
         """Where there is no such relay, that is what is in the way."""
+        self.without_punching()
         await self.build()
         await self.serve()
-        client = await self.peer()
-        problem = await self.assertFailure(
-            self.connecting(client, relay_through=[bytes(SERVER.public_key)]), ConnectError
-        )
-        self.assertIsInstance(problem, RelayAbortedError)
+        client, nobody = await self.peer(), KeyPair.generate().public_key
+        problem = await self.assertFailure(self.connecting(client, relay_through=[nobody]), RelayAbortedError)
+        self.assertIn("PEER_NOT_FOUND", str(problem))
+
+    async def test_no_key(self) -> None:
+        """What cannot be a relay's key is refused at once."""
+        await self.build()
+        node = await self.peer()
+        for keys in ([b"short"], [RELAY.public_key, bytes(33)]):
+            await self.assertFailure(self.connecting(node, relay_through=keys), ValueError)
+            await self.assertFailure(node.listen(None, Collector(), relay_through=keys), ValueError)
 
     async def test_refused(self) -> None:
         """Whom the relay's firewall refuses is not served."""
@@ -230,23 +254,48 @@ class TroubleTests(RelayPortCase):
             asked.append(peer)
             return True
 
+        self.without_punching()
         relay = await self.build(firewall=firewall)
         await self.serve()
         client = await self.peer()
         connecting = self.connecting(client)
-        connecting.addTimeout(2, or_global(None))
-        await self.assertFailure(connecting, ConnectError)
+        await self.assertFailure(connecting, RelayAbortedError)
         self.assertEqual(0, relay.stats.requested)
         self.assertIn(client.key_pair.public_key, [peer.public_key for peer in asked])
 
     async def test_too_many(self) -> None:
         """There are so many peers at most, and so many streams."""
+        self.without_punching()
         relay = await self.build(limits=RelayLimits(max_peers=2, max_couples=1))
         await self.serve()
         protocol = await self.connect()
-        await self.assertFailure(self.connecting(self.client, key_pair=KeyPair.generate()), ConnectError)
-        await self.assertFailure(self.connecting(await self.peer()), ConnectError)
+        await self.assertFailure(self.connecting(self.client, key_pair=KeyPair.generate()), RelayAbortedError)
+        await self.assertFailure(self.connecting(await self.peer()), RelayAbortedError)
         self.assertEqual((2, 1), (relay.stats.peers, relay.stats.couples))
+        protocol.transport.write(b"x")
+        await protocol.receives(b"x")
+
+    async def test_flood(self) -> None:
+        """Who asks for thousands of places has as many as are allowed, and is refused the others; nobody notices."""
+        relay = await self.build(limits=RelayLimits(max_places=10))
+        await self.serve()
+        client = await self.peer()
+        told: list[Any] = []
+        flood = MuxProtocol(client._peering.now, lambda: None, lambda reason: None)
+        pairing = RelayClient(flood.mux, client.key_pair.public_key, 0.0)
+        await client._dial_relay(RELAY.public_key, flood).result
+        refused: Deferred[None] = Deferred()
+
+        def done(answer: Any, now: float) -> None:
+            told.append(answer)
+            if len(told) == 1990:
+                refused.callback(None)
+
+        for number in range(2000):
+            pairing.pair(number.to_bytes(32, "little"), True, 1, done, client._peering.now())
+        await refused
+        self.assertEqual((10, 1990), (relay.stats.waiting, relay.stats.refused))
+        protocol = await self.connect()
         protocol.transport.write(b"x")
         await protocol.receives(b"x")
 

@@ -435,6 +435,16 @@ class RelayThroughTests(SynchronousTestCase):
         self.assertEqual((1, ELSEWHERE, True), (raw.changes, raw.address, appointment.is_upgraded))
         self.assertEqual((1, (0, 0, 1)), (len(door.log.connections), door.left))
 
+    def test_ended(self) -> None:
+        """When the stream ends before there is a direct way, nothing is done for one any more."""
+        door, appointment, _ = self.begin(Knock(relay_through=PLACE))
+        appointment.met(door.world.now)
+        door.log.connections[0].raw.destroy(door.world.now)
+        appointment.ended(door.world.now)
+        self.assertEqual((0, 0, 0), door.left)
+        door.run(CLEAR_WAIT + 1)
+        self.assertEqual((NOTHING, 0), (door.left, len(door.listener)))
+
     def test_no_direct_way(self) -> None:
         """When there is none the connection stays as it is, and nothing else is left."""
         door, appointment, _ = self.begin(Knock(relay_through=PLACE))

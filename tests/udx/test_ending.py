@@ -349,3 +349,35 @@ class ReactTests(SynchronousTestCase):
         net.run(1)
         ours.end()
         net.run(30)
+
+
+class LeavingTests(Bench):
+    """A remote that answers our end by leaving, without an end of its own."""
+
+    def leave(self) -> None:
+        """Our end arrives, and the remote leaves."""
+        self.net.run(0.1)
+        self.theirs.stream.destroy(self.net.now)
+        self.net.run(0.1)
+
+    def test_closed(self) -> None:
+        """Who has closed, and reads no more, has what was wanted: all has arrived."""
+        self.ours.write(b"last words")
+        self.ours.stream.close()
+        self.leave()
+        self.assertEqual((True, None), (self.ours.closed, self.ours.problem))
+
+    def test_half_closed(self) -> None:
+        """Who still reads cannot know whether something is missing."""
+        self.ours.write(b"question")
+        self.ours.end()
+        self.leave()
+        self.assertIsInstance(self.ours.problem, StreamResetError)
+
+    def test_not_all_has_arrived(self) -> None:
+        """Who has closed, with something under way, learns that it is lost."""
+        self.ours.write(b"last words")
+        self.ours.stream.close()
+        self.theirs.stream.destroy(self.net.now)
+        self.net.run(0.1)
+        self.assertIsInstance(self.ours.problem, StreamResetError)

@@ -11,7 +11,7 @@ What the protocol is owed is worked out anew before each call to it (``_next_ste
 
     1  a reset, or an abort of our own          connectionLost          (what is held was thrown away)
     2  loseWriteConnection has taken effect     writeConnectionLost
-    3  data is held, and not paused             dataReceived            (all of it, joined)
+    3  data is held, and not paused             dataReceived            (pieces of it, joined where they are small)
     4  no data is held, and the far end ended   readConnectionLost, or loseConnection
     5  no data is held, and all is over         connectionLost
 
@@ -54,6 +54,9 @@ from spaceswarm_proxy.errors import StreamAbortedError
 from spaceswarm_proxy.interfaces import IByteCounts
 
 log = txaio.make_logger()
+
+#: Bytes from which on a protocol is given what has come, and the rest by itself: joining more costs more than a call.
+_JOINED = 32 * 1024
 
 
 @implementer(ITCPTransport, IPushProducer, IConsumer, IByteCounts)
@@ -366,10 +369,19 @@ class StreamTransport:
             self._repay()
 
     def _take_held(self) -> bytes:
-        """:returns: what the protocol is given next of what is held: all of it."""
-        held, self._held = self._held, None
+        """:returns: what the protocol is given next of what is held: joined as far as that costs little."""
+        held = self._held
         assert held  # _next_step saw it
-        return held[0] if len(held) == 1 else b"".join(held)
+        if len(held) == 1:
+            self._held = None
+            return held[0]
+        count = length = 0
+        while count < len(held) and length < _JOINED:
+            length += len(held[count])
+            count += 1
+        taken = held[:count]
+        self._held = held[count:] or None
+        return taken[0] if count == 1 else b"".join(taken)
 
     def _repay(self) -> None:
         owed, self._owed = self._owed, 0

@@ -36,6 +36,8 @@ _SEGMENT_AT = 16
 _HEADER_WORDS = 8  # struct mmsghdr
 _NAME, _LENGTH_OF_NAME, _VECTORS, _VECTOR_COUNT, _CONTROL, _LENGTH_OF_CONTROL, _FLAGS, _LENGTH = range(8)
 _DONT_WAIT = 0x40  # MSG_DONTWAIT
+#: Bytes; twice as much is kept.
+_COMING_AND_GOING = 8 << 20
 _CONTROL_LENGTHS = memoryview(array("Q", [_CONTROL_LENGTH] * SLOTS))
 
 #: Takes a train: its memory, bytes of a datagram, bytes from the beginning of one to that of the next, its source.
@@ -142,6 +144,7 @@ def train_reader() -> TrainReader | None:
     if not sys.platform.startswith("linux") or ctypes.sizeof(ctypes.c_void_p) != 8 or sys.byteorder != "little":
         return None
     library = ctypes.CDLL(None, use_errno=True)
+    _keep_freed_memory()
     try:
         return TrainReader(library.recvmmsg)
     except AttributeError:
@@ -183,3 +186,13 @@ def _set_merging(bound: socket.socket, value: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _keep_freed_memory() -> None:
+    """
+    Have the C library keep what is freed, up to some megabytes: pieces of 64 KiB come and go all the time.
+
+    By default it gives the system back whatever is free above 128 KiB, and then gets it again page by page, which costs
+    more than encrypting it.  Once a large block was freed, it knows that blocks of that size come and go (mallopt(3)).
+    """
+    bytes(_COMING_AND_GOING)

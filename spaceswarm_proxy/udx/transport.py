@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -44,6 +44,11 @@ class UDXTransport(StreamTransport):
         self._lost = lost
         self.stream = stream
         stream.owner = self
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """Send the pieces; they are put together when packets are cut."""
+        for piece in iovec:
+            self.write(piece)
 
     # Messages.
 

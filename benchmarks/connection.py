@@ -4,11 +4,11 @@ Encrypted connections over a DHT, ours and those of ``hyperdht``, on identical w
     ./check tests.interop                                # once: installs Node and the JavaScript packages
     .venv/bin/python benchmarks/connection.py            # everything; --help for less of it
 
-The network is ``hyperdht``'s for both: seven nodes on the loopback interface, in a process of their own.  *Bulk*: 64 KiB
-a write, each kind to each kind, in turn; CPU time is that of a process from the connection's opening until both sides
-have ended, from /proc.  *Cycles*: connect, say a byte, hear it back, end.  *Memory*: a client's and a server's end of
-connections that do nothing, keep-alives apart.  Ratios are ours to theirs, of the medians over the runs; for costs
-**below 1 is better**, for the throughput and the rate above.
+The network is ``hyperdht``'s for both: seven nodes on the loopback interface, in a process of their own.  *Bulk*: 64
+KiB a write, each kind to each kind, in turn; CPU time is that of a process from the opening of the connection until
+both sides have ended, from /proc.  *Cycles*: connect, say a byte, hear it back, end.  *Memory*: a client's and a
+server's end of connections that do nothing, keep-alives apart.  Ratios are ours to theirs, of the medians over the
+runs; for costs **below 1 is better**, for the throughput and the rate above.
 """
 
 from __future__ import annotations

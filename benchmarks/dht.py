@@ -36,8 +36,8 @@ from spaceswarm_proxy.crypto.keys import KeyPair  # noqa: E402
 from spaceswarm_proxy.dht.commands import FIND_NODE, LOOKUP, PING  # noqa: E402
 from spaceswarm_proxy.dht.contact import address_of  # noqa: E402
 from spaceswarm_proxy.dht.message import Command, encode_request  # noqa: E402
-from spaceswarm_proxy.dht.node import DHTNode  # noqa: E402
 from spaceswarm_proxy.interfaces import HostPort  # noqa: E402
+from spaceswarm_proxy.peering.node import DHTNode  # noqa: E402
 
 INTEROP = ROOT / "tests" / "interop"
 PROFILE = "hyperswarm"

@@ -92,9 +92,7 @@ class Exchange(NamedTuple):
     data: bytes
     response: Response
 
-    def answer(
-        self, closer: list[bytes] | None = None, id: bytes | None = None, value: bytes | None = None
-    ) -> bytes:
+    def answer(self, closer: list[bytes] | None = None, id: bytes | None = None, value: bytes | None = None) -> bytes:
         """:returns: the honest answer but for what is given, and without its value unless that is given."""
         tid, to, own_id, token, honest_closer, error, _ = self.response
         closer = honest_closer if closer is None else closer

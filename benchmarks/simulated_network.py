@@ -247,9 +247,7 @@ class SimulatedNetwork:
             self._places[address] = host, socket
         # Nobody could tell the first one its address.
         public_host = None if bootstrap else host.addresses[SERVER_SOCKET][:HOST_LENGTH]
-        options = NodeOptions(
-            PROFILE, ephemeral, firewalled, public_host=public_host, bootstrap_count=len(bootstrap)
-        )
+        options = NodeOptions(PROFILE, ephemeral, firewalled, public_host=public_host, bootstrap_count=len(bootstrap))
         host.start(options, server_port, bootstrap)
         return host
 

@@ -359,9 +359,24 @@ class SecretConnection:
             if protocol is None:
                 raise ConnectCancelledError("the factory built no protocol")
         except Exception as problem:
-            self._not_opened(problem)
+            self._refuse(problem)
         else:
             secret.attach(protocol)
+
+    def _refuse(self, problem: Exception) -> None:
+        """
+        The user does not want it.
+
+        A client hears our end, not a reset: that is what it gets from a server that does not understand it.
+        """
+        if self.session.initiator:
+            self._not_opened(problem)
+            return
+        self._deaf = True
+        self._timer.stop()
+        self.opened.errback(problem)
+        self._unregister()
+        self._carrier.loseConnection()
 
     def _cancelled(self, opened: Deferred[IProtocol]) -> None:
         self._not_opened(ConnectCancelledError())

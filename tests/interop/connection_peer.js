@@ -14,8 +14,9 @@
  *   {"cmd":"message","connection":N,"text":T}  an unordered one
  *   {"cmd":"end" | "destroy" | "pause" | "resume" | "stats","connection":N}
  *
- * "relay":HEX in the first two is the key of a blind relay. Of a connection are told: {"event":"data","text"} (not of long ones), "message", "end" and "close", the last two with
- * the number of bytes that have come and their SHA-256, "close" with the code of the error. Options are those of hyperdht.
+ * "relay":HEX in the first two is the key of a blind relay. Of a connection are told: {"event":"data","text"} (not of long
+ * ones), "message", "end" and "close", the last two with the number of bytes that have come and their SHA-256, "close" with
+ * the code of the error. Options are those of hyperdht.
  */
 const { createHash } = require('crypto')
 const readline = require('readline')

@@ -114,11 +114,13 @@ class Crossing:
         they = await self.they_announce(network.bootstrap, self=True)
         await self.kept(network, "forwards", 2)
         await self.kept(network, "topic_records", 0)
-        theirs, (our_replies, _), by_topic = await each([
-            collected(node.find_peer(bytes.fromhex(they["public_key"]))),
-            self.their_lookup(network.bootstrap, find_peer=KEY),
-            collected(node.lookup(SELF)),
-        ])
+        theirs, (our_replies, _), by_topic = await each(
+            [
+                collected(node.find_peer(bytes.fromhex(they["public_key"]))),
+                self.their_lookup(network.bootstrap, find_peer=KEY),
+                collected(node.lookup(SELF)),
+            ]
+        )
         self.assertEqual([(they["public_key"], ())] * SIZE, [facts(reply.value) for reply in theirs])
         self.assertEqual([(KEY.hex(), RELAYS)] * SIZE, [their_facts(reply["peer"]) for reply in our_replies])
         self.assertEqual([[(KEY.hex(), RELAYS)]] * SIZE, [list(map(facts, reply.value.peers)) for reply in by_topic])
@@ -151,12 +153,14 @@ class Crossing:
         )
         self.assertEqual((SIZE, hash32(OTHER_VALUE).hex()), (stored.copies, their_put["target"]))
         await self.kept(network, "immutable_values", 2)
-        theirs, ours, nothing, nor_theirs = await each([
-            node.immutable_get(hash32(OTHER_VALUE)),
-            self.they_get(network.bootstrap, "immutable", target=stored.target),
-            node.immutable_get(TOPIC),
-            self.they_get(network.bootstrap, "immutable", target=TOPIC),
-        ])
+        theirs, ours, nothing, nor_theirs = await each(
+            [
+                node.immutable_get(hash32(OTHER_VALUE)),
+                self.they_get(network.bootstrap, "immutable", target=stored.target),
+                node.immutable_get(TOPIC),
+                self.they_get(network.bootstrap, "immutable", target=TOPIC),
+            ]
+        )
         self.assertEqual((OTHER_VALUE, VALUE.hex()), (theirs.value, ours["value"]))
         self.assertEqual((None, False), (nothing, nor_theirs["found"]))
 

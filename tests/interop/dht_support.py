@@ -18,8 +18,8 @@ from twisted.internet.task import deferLater
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht import requests
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.interfaces import HostPort, Peer
+from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.testing import TestNet
 from tests.interop.node import Event, InteropTestCase, NodeProcess
 from tests.interop.proxy_support import POLL, POLLS
@@ -34,7 +34,7 @@ OTHER_RELAYS = (HostPort(LOOPBACK, 1002),)
 SIZE = 20
 #: For nodes that are asked a lot, all from this host.
 PLENTY = {"max_requests_of_host": 100_000}
-#: What the counts of a :class:`~spaceswarm_proxy.dht.node.NodeStats` are called in ``testnet.js``.
+#: What the counts of a :class:`~spaceswarm_proxy.dht.stats.NodeStats` are called in ``testnet.js``.
 THEIR_COUNTS = {
     "topic_records": "records", "forwards": "forwards", "mutable_values": "mutables", "immutable_values": "immutables"
 }  # fmt: skip

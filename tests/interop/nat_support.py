@@ -18,13 +18,18 @@ from typing import Any, NamedTuple
 
 from tests.interop.dht_support import each
 from tests.interop.javascript import HERE
-from tests.interop.natlab import NatLab
+from tests.interop.natlab import KINDS, NatLab
 from tests.interop.node import EventProcess, node_command
 from tests.interop.peer_process import ROOT, PeerEnd, PeerProcess, our_peer_command
 
 OURS, THEIRS = "ours", "theirs"
+#: Who has no hope, and who no network at all: a router with everything forwarded to the other host.
+HOPELESS, CUT_OFF = ("random", "random"), ("cone", "same")
+TOGETHER = [(a, b) for a in KINDS if a != "same" for b in KINDS if (a, b) not in (("open", "same"), CUT_OFF, HOPELESS)]
 #: Nodes on the public segment.
 SIZE = 7
+#: Seconds that a process may take to end: a busy kernel needs several to undo what ``ip netns exec`` has mounted.
+GRACE = 30.0
 #: On every address of a host: the one by which it is known elsewhere is its router's.
 ANYWHERE = ("--host", "0.0.0.0")
 
@@ -110,7 +115,7 @@ class NatNetwork:
     async def close(self) -> None:
         """End all that runs there, and take it down; who leaves tells the network, which goes last."""
         try:
-            await each(process.stop() for process in self._processes[1:])
-            await each(process.stop() for process in self._processes)
+            await each(process.stop(GRACE) for process in self._processes[1:])
+            await each(process.stop(GRACE) for process in self._processes)
         finally:
             self.lab.close()

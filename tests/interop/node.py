@@ -113,28 +113,29 @@ class EventProcess(ProcessProtocol):
         """Write a line to its standard input."""
         self.transport.write(line.encode() + b"\n")
 
-    def stop(self) -> Deferred[None]:
+    def stop(self, grace: float | None = None) -> Deferred[None]:
         """
-        End it: SIGTERM, and SIGKILL if that does not help for :data:`GRACE` seconds.
+        End it: SIGTERM, and SIGKILL if that does not help.
 
+        :param grace: seconds until then; by default :data:`GRACE`.
         :returns: a Deferred that fires when it is gone, and fails with :class:`NodeError` when it had to be killed.
         """
-        return Deferred.fromCoroutine(self._stop())
+        return Deferred.fromCoroutine(self._stop(GRACE if grace is None else grace))
 
     def kill(self) -> None:
         """End it without giving it a chance to say anything."""
         self._signal("KILL")
 
-    async def _stop(self) -> None:
+    async def _stop(self, grace: float) -> None:
         if self.reason is not None:
             return
         self._signal("TERM")
         try:
-            await self.ended().addTimeout(GRACE, self._reactor)
+            await self.ended().addTimeout(grace, self._reactor)
         except TimeoutError:
             self._signal("KILL")
             await self.ended()
-            raise self._problem(f"had to be killed: it did not end within {GRACE:g} s of SIGTERM") from None
+            raise self._problem(f"had to be killed: it did not end within {grace:g} s of SIGTERM") from None
 
     def ended(self) -> Deferred[None]:
         """:returns: a Deferred that fires when the process is gone; :attr:`reason` tells why."""

@@ -7,8 +7,8 @@ from typing import Any
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.dht import joining, upkeep
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.dht.node import DHTNode
 from spaceswarm_proxy.dht.values import MutableRecord, PeerRecord
+from spaceswarm_proxy.peering.node import DHTNode
 from tests.interop.dht_crossing import KEY, KEY_PAIR, SELF, VALUE, Crossing
 from tests.interop.dht_support import (
     LOOPBACK,

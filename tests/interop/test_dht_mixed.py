@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Any
 
-from spaceswarm_proxy.dht.node import DHTNode
+from spaceswarm_proxy.peering.node import DHTNode
 from tests.interop.dht_support import (
     PLENTY,
     TOPIC,

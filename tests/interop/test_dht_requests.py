@@ -44,11 +44,13 @@ class Requests:
 
     async def test_unknown_command(self: Any) -> None:
         """We answer what we do not know with error 1, and with nearer nodes if there is a target."""
-        answers = await each([
-            self.ask("raw", command=99, target=TOPIC),
-            self.ask("raw", command=99, target=TOPIC, internal=True),
-            self.ask("raw", command=300),
-        ])
+        answers = await each(
+            [
+                self.ask("raw", command=99, target=TOPIC),
+                self.ask("raw", command=99, target=TOPIC, internal=True),
+                self.ask("raw", command=300),
+            ]
+        )
         self.assertEqual([1, 1, 1], [answer["error"] for answer in answers])
         named = [set(map(host_port, answer["closer_nodes"] or ())) for answer in answers]
         self.assertEqual([self.others, self.others, set()], named)
@@ -64,12 +66,14 @@ class Requests:
 
     async def test_silence(self: Any) -> None:
         """We do not answer what lacks a field, or is not signed."""
-        answers = await each([
-            self.ask("raw", command=3, no_retry=True),
-            self.ask("raw", command=2, internal=True, no_retry=True),
-            self.ask("raw", command=4, target=TOPIC, value=VALUE, no_retry=True),
-            self.ask("raw", command=7, target=TOPIC, no_retry=True),
-        ])
+        answers = await each(
+            [
+                self.ask("raw", command=3, no_retry=True),
+                self.ask("raw", command=2, internal=True, no_retry=True),
+                self.ask("raw", command=4, target=TOPIC, value=VALUE, no_retry=True),
+                self.ask("raw", command=7, target=TOPIC, no_retry=True),
+            ]
+        )
         self.assertEqual(["timeout"] * 4, [answer["event"] for answer in answers])
         self.assertEqual(4, self.asked.stats.silences)
 

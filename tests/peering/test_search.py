@@ -82,11 +82,18 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual((0, 0, 0, 0), net.left)
 
     def test_known(self) -> None:
-        """Nodes that may know the way are tried at once, one after the other, while the network is asked."""
+        """Nodes that may know the way are tried at once, one after the other; soon the network is asked, too."""
         net = Strangers(GOOD, known=0)
         log = net.result(relay_addresses=(*DEAD, RELAYS[0]))
         self.assertEqual(SERVER_ADDRESS, log.connection.address)
         self.assertTrue(net.relays[0].searches)
+
+    def test_head_start(self) -> None:
+        """A node that was known and answers soon is all that is asked."""
+        net = Strangers(GOOD, GOOD, GOOD)
+        self.assertEqual(SERVER_ADDRESS, net.result(relay_addresses=(RELAYS[0],)).connection.address)
+        self.assertEqual([0, 0, 0], [relay.searches for relay in net.relays])
+        self.assertEqual([1, 0, 0], [len(relay.messages) for relay in net.relays])
 
     def test_known_nowhere(self) -> None:
         """Addresses that nothing can be sent to are passed over, and of thousands most."""

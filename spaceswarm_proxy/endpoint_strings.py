@@ -133,6 +133,13 @@ class SpaceswarmParser:
     ``proxy`` is the client endpoint of the server, by default ``tcp:127.0.0.1:4978``.  ``seed`` (64 hex digits) is our
     identity, ``token`` the credential that the server asks for; ``seedFile`` and ``tokenFile`` say which file holds it,
     where others cannot read it.  A client's ``timeout`` is in seconds.
+
+    Without a server, as a node of the real network::
+
+        spaceswarm:topic=my room:network=dht:profile=hyperswarm
+        spaceswarm:topic=my room:network=dht:bootstrap=192.0.2.1\\:49737,192.0.2.2\\:49737:seedFile=identity
+
+    with ``profile``, ``bootstrap`` (several with commas), ``host``, ``port`` (UDP) and ``state`` as for ``DHTNode``.
     """
 
     prefix = "spaceswarm"
@@ -158,9 +165,7 @@ class SpaceswarmParser:
         if not topic:
             raise ValueError("a spaceswarm server needs a topic")
         key = to_topic(topic)
-        return OwnNetworkServerEndpoint(
-            _proxy_network(reactor, **options), lambda network: TopicServerEndpoint(network, key)
-        )
+        return OwnNetworkServerEndpoint(_network(reactor, **options), lambda network: TopicServerEndpoint(network, key))
 
     def client(
         self, reactor: Any, topic: str = "", peer: str = "", timeout: str = "30", **options: str
@@ -178,7 +183,7 @@ class SpaceswarmParser:
         if bool(topic) == bool(peer):
             raise ValueError("a spaceswarm client needs either a topic or a peer")
         seconds = float(timeout)
-        make_network = _proxy_network(reactor, **options)
+        make_network = _network(reactor, **options)
         if peer:
             whom = Peer.from_id(peer.lower().encode())
             return OwnNetworkClientEndpoint(make_network, lambda net: PeerClientEndpoint(net, whom, seconds, reactor))
@@ -329,24 +334,58 @@ def _secret_settings(
     )
 
 
-def _proxy_network(
-    reactor: Any,
-    proxy: str = DEFAULT_PROXY,
-    seed: str = "",
-    seedFile: str = "",
-    token: str = "",
-    tokenFile: str = "",
+def _network(
+    reactor: Any, network: str = "proxy", seed: str = "", seedFile: str = "", **options: str
 ) -> Callable[[], INetwork]:
     """:returns: what makes the network; what is wrong with the text is found out now."""
+    from spaceswarm_proxy.crypto.keys import KeyPair
+
+    if network not in ("proxy", "dht"):
+        raise ValueError(f"network is {network!r}, and can be proxy or dht")
+    seed = _secret("seed", seed, seedFile)
+    key_pair = KeyPair.from_seed(bytes.fromhex(seed)) if seed else None
+    make = _dht_network if network == "dht" else _proxy_network
+    return make(reactor, key_pair, **options)
+
+
+def _dht_network(
+    reactor: Any,
+    key_pair: KeyPair | None,
+    profile: str = "spaceswarm",
+    bootstrap: str = "",
+    host: str = "0.0.0.0",
+    port: str = "",
+    state: str = "",
+) -> Callable[[], INetwork]:
+    from spaceswarm_proxy.crypto.profile import profile_named
+    from spaceswarm_proxy.dht.bootstrap import BootstrapNode
+    from spaceswarm_proxy.dht.contact import address_of
+    from spaceswarm_proxy.network.dht import DHTNetwork
+    from spaceswarm_proxy.peering.node import DHTNode
+
+    number = int(port or 0)
+    address_of(host, number)
+    options: dict[str, Any] = {
+        "profile": profile_named(profile),
+        "bootstrap": [str(BootstrapNode.parse(node)) for node in _list(bootstrap)] or None,
+        "host": host,
+        "port": number if port else None,
+        "any_port": not port,
+        "state": state or None,
+        "key_pair": key_pair,
+    }
+    return lambda: DHTNetwork(DHTNode(reactor, **options), owns_node=True)
+
+
+def _proxy_network(
+    reactor: Any, key_pair: KeyPair | None, proxy: str = DEFAULT_PROXY, token: str = "", tokenFile: str = ""
+) -> Callable[[], INetwork]:
     from twisted.internet.endpoints import clientFromString
 
-    from spaceswarm_proxy.crypto.keys import KeyPair
     from spaceswarm_proxy.proxy.client import ProxyNetwork
 
     endpoint = clientFromString(reactor, proxy)
-    seed = _secret("seed", seed, seedFile)
     token = _secret("token", token, tokenFile)
-    key_pair = KeyPair.from_seed(bytes.fromhex(seed)) if seed else None
     return lambda: ProxyNetwork(endpoint, reactor=reactor, key_pair=key_pair, token=token.encode() or None)
 
 

@@ -16,10 +16,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from spaceswarm_proxy._reactor import or_global
-from spaceswarm_proxy.errors import ClosedError, NotSupportedError
+from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.events import Events
 from spaceswarm_proxy.interfaces import INetwork, IPeerReceiver, Peer
+from spaceswarm_proxy.network.joint import node_network
 from spaceswarm_proxy.network.local import LocalHub
+from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from spaceswarm_proxy.proxy.incoming import Handler
 from spaceswarm_proxy.proxy.server import ProxyServer
@@ -36,17 +38,25 @@ class SpaceswarmProxyServer(ProxyServer):
         bootstrap: Any = None,
         ephemeral: bool | None = None,
         handle_incoming: Handler | None = None,
+        profile: str | None = None,
         **options: Any,
     ) -> None:
         """
-        :param network: by default, a local network of its own.
-        :param bootstrap: belongs to the DHT, which is not there yet, and so does ``ephemeral``.
+        :param network: by default, a node of the real network, which the server owns, and a hub for its clients.
+        :param bootstrap: where that node begins; by default where the profile's nodes do.
+        :param ephemeral: see :class:`~spaceswarm_proxy.peering.node.DHTNode`.
         :param handle_incoming: see :class:`ProxyServer`, as for the ``options``.
-        :raises NotSupportedError: ``bootstrap`` or ``ephemeral`` was given.
+        :param profile: which real network that is: ``spaceswarm``, unless given, or ``hyperswarm``.
+        :raises ValueError: a network was given, and something that belongs to a node of our own.
+        :raises CannotListenError: there is no port for the node.
         """
-        if bootstrap is not None or ephemeral is not None:
-            raise NotSupportedError("bootstrap and ephemeral are for a DHT node, and there is none yet; give a network")
-        network = network or LocalHub(options.get("reactor")).network()
+        asked: dict[str, Any] = {"bootstrap": bootstrap, "ephemeral": ephemeral, "profile": profile}
+        given = {name: value for name, value in asked.items() if value is not None}
+        if network is None:
+            reactor = options.get("reactor")
+            network = node_network(DHTNode(reactor, **given), LocalHub(reactor))
+        elif given:
+            raise ValueError(f"{' and '.join(given)} can't be given with a network that is there already")
         super().__init__(network, handle_incoming=handle_incoming, **options)
 
     def destroy(self) -> Deferred[None]:

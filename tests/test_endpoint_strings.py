@@ -13,6 +13,7 @@ from twisted.internet.endpoints import (
     UNIXClientEndpoint,
     UNIXServerEndpoint,
     clientFromString,
+    quoteStringArgument,
     serverFromString,
 )
 from twisted.internet.protocol import Factory
@@ -26,7 +27,9 @@ from spaceswarm_proxy.own_network import OwnNetworkClientEndpoint, OwnNetworkSer
 from spaceswarm_proxy.proxy.server import ProxyServer
 from spaceswarm_proxy.secret.connection import Settings
 from spaceswarm_proxy.secret.endpoints import SecretClientEndpoint, SecretServerEndpoint
+from spaceswarm_proxy.testing import TestNet
 from spaceswarm_proxy.websocket import MAX_MESSAGE, WebSocketClientEndpoint, WebSocketServerEndpoint
+from tests.dht.stepping import SteppedReactor
 from tests.websocket.test_endpoints import Echo, Sink
 
 SEED = "01" * 32
@@ -214,9 +217,25 @@ class SpaceswarmStringTests(SynchronousTestCase):
         self.addCleanup(network.close)
         self.assertEqual((network.key_pair.seed, network.token), (bytes.fromhex(SEED), b"secret"))
 
+    def test_node(self) -> None:
+        """Without a server it is a node of the real network, where the string says."""
+        reactor = SteppedReactor()
+        text = f"spaceswarm:topic=x:network=dht:profile=hyperswarm:bootstrap=127.0.0.1\\:1:host=127.0.0.1:seed={SEED}"
+        network: Any = clientFromString(reactor, text)._make_network()  # type: ignore[attr-defined]
+        self.assertEqual(bytes.fromhex(SEED), network.key_pair.seed)
+        self.assertEqual(("hyperswarm", "127.0.0.1"), (network.node.profile.name, network.node.address.host))
+        self.successResultOf(network.close())
+        self.assertEqual((set(), []), (reactor.readers, reactor.getDelayedCalls()))
+
+    def test_node_mistakes(self) -> None:
+        """So is what a node can't be."""
+        for text in ("profile=moon", "bootstrap=a", "host=a.example", "port=x", "port=65536", "token=a", "proxy=tcp"):
+            text = f"spaceswarm:topic=x:network=dht:{text}"
+            self.assertRaises((ValueError, TypeError), serverFromString, self.reactor, text)
+
     def test_mistakes(self) -> None:
         """What is missing, contradictory or malformed is told when the string is read."""
-        for text in ("", "topic=x:seed=01", "topic=x:seed=zz", "topic=x:token=a:tokenFile=b"):
+        for text in ("", "topic=x:seed=01", "topic=x:seed=zz", "topic=x:token=a:tokenFile=b", "topic=x:network=moon"):
             self.assertRaises(ValueError, serverFromString, self.reactor, f"spaceswarm:{text}")
         for text in ("", f"topic=x:peer={'ab' * 32}", "topic=x:timeout=soon"):
             self.assertRaises(ValueError, clientFromString, self.reactor, f"spaceswarm:{text}")
@@ -252,6 +271,25 @@ class PluginTests(TestCase):
         proxy_port: Any = await serverFromString(reactor, "ws:0").listen(proxy)
         self.addCleanup(proxy_port.stopListening)
         text = f"spaceswarm:topic=my room:proxy=ws\\:127.0.0.1\\:{proxy_port.getHost().port}"
+        echo, sink = Echo(), Sink(5)
+        port: Any = await serverFromString(reactor, text).listen(Factory.forProtocol(lambda: echo))
+        await clientFromString(reactor, text).connect(Factory.forProtocol(lambda: sink))
+        sink.transport.write(b"hello")
+        await sink.full
+        sink.transport.loseConnection()
+        await echo.done
+        await sink.done
+        await port.stopListening()
+
+    async def test_without_a_proxy(self) -> None:
+        """They do so on the real network too, where each is a node."""
+        from twisted.internet import reactor
+
+        net = TestNet(reactor, 3)
+        self.addCleanup(net.close)
+        await net.ready()
+        bootstrap = quoteStringArgument(str(net.bootstrap[0]))
+        text = f"spaceswarm:topic=my room:network=dht:host=127.0.0.1:port=0:bootstrap={bootstrap}"
         echo, sink = Echo(), Sink(5)
         port: Any = await serverFromString(reactor, text).listen(Factory.forProtocol(lambda: echo))
         await clientFromString(reactor, text).connect(Factory.forProtocol(lambda: sink))

@@ -10,11 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from spaceswarm_proxy.errors import ClosedError, NotSupportedError
+from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.interfaces import Peer, PeerAddress
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.network.pipe import pipe
 from spaceswarm_proxy.original import SpaceswarmProxyClient, SpaceswarmProxyServer
+from tests.dht.stepping import SteppedTestCase
 from tests.proxy.world import TOPIC, Peers, settle
 
 HERE, THERE = (PeerAddress(Peer.at("198.51.100.1", port)) for port in (1, 4978))
@@ -149,18 +150,34 @@ class ClientTests(OriginalTestCase):
         self.assertRaises(ClosedError, client.reconnect, ToServer(self.clock, self.server))
 
 
-class ServerTests(OriginalTestCase):
-    """``SpaceswarmProxyServer``."""
+class ServerTests(SteppedTestCase):
+    """``SpaceswarmProxyServer``, which is a node of the real network unless it is given another one."""
 
-    def test_not_there_yet(self) -> None:
-        """What belongs to the DHT is refused, not ignored."""
-        self.assertRaises(NotSupportedError, SpaceswarmProxyServer, bootstrap=["a:1"])
-        self.assertRaises(NotSupportedError, SpaceswarmProxyServer, ephemeral=True)
-
-    def test_a_network_of_its_own(self) -> None:
-        """Without a network it has a local one."""
-        server = SpaceswarmProxyServer(reactor=self.clock)
-        self.assertTrue(server.network.status().online)
+    def close(self, server: SpaceswarmProxyServer) -> None:
         done = server.destroy()
-        settle(self.clock)
+        self.reactor.elapse(5)
         self.successResultOf(done)
+
+    def test_a_node_of_its_own(self) -> None:
+        """The node begins where it is told to, as ephemeral as it is told to be, and ends with the server."""
+        net = self.net(2, profile="hyperswarm")
+        server = SpaceswarmProxyServer(
+            bootstrap=net.bootstrap, ephemeral=True, profile="hyperswarm", reactor=self.reactor
+        )
+        self.reactor.elapse(1)
+        node = server.network.far.node
+        self.assertEqual(("hyperswarm", True, True), (node.profile.name, node.online, node.ephemeral))
+        self.close(server)
+
+    def test_nobody_answers(self) -> None:
+        """Without anybody who answers it serves its clients all the same."""
+        server = SpaceswarmProxyServer(bootstrap=[], reactor=self.reactor)
+        self.assertTrue(server.network.status().online)
+        self.close(server)
+
+    def test_another_network(self) -> None:
+        """What is said of a node makes no sense for a network that is there already."""
+        network = LocalHub(self.reactor).network()
+        for options in ({"bootstrap": ["a:1"]}, {"ephemeral": True}, {"profile": "hyperswarm"}):
+            self.assertRaises(ValueError, SpaceswarmProxyServer, network, **options)
+        network.close()

@@ -144,6 +144,10 @@ class LocalHub:
                 return network.listener
         raise PeerUnreachableError("the peer does not listen")
 
+    def has(self, public_key: bytes) -> bool:
+        """Is anybody here known by this key, whether it listens or not?"""
+        return public_key in self._by_key
+
     def address(self, peer: Peer) -> HostPort:
         """
         Where the TCP service is that a peer's id speaks of.
@@ -196,6 +200,10 @@ class LocalNetwork:
         """See :class:`~spaceswarm_proxy.interfaces.INetwork`."""
         state = "closed" if self._closed else "suspended" if self.quiet else f"{len(self._hub)} on this hub"
         return NetworkStatus(not self._closed and not self.quiet, True, True, f"inside this process: {state}")
+
+    def sees(self, public_key: bytes) -> bool:
+        """Is anybody on this hub known by this key, whether it listens or not?"""
+        return self._hub.has(public_key)
 
     def lookup(self, topic: bytes, receiver: IPeerReceiver) -> Lookup:
         """See :class:`~spaceswarm_proxy.interfaces.INetwork`."""

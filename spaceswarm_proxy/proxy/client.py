@@ -26,6 +26,7 @@ from spaceswarm_proxy.errors import (
     LinkError,
     LinkLostError,
     NotSupportedError,
+    SpaceswarmError,
 )
 from spaceswarm_proxy.events import Events
 from spaceswarm_proxy.interfaces import INetwork, IPeerReceiver, NetworkStatus, Peer, PeerAddress
@@ -34,6 +35,7 @@ from spaceswarm_proxy.proxy.features import Feature
 from spaceswarm_proxy.proxy.joined import Announcement, JoinedTopic, Lookup
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.listening import ProxyPort
+from spaceswarm_proxy.proxy.wire import EventType
 from spaceswarm_proxy.topics import check_topic
 
 log = txaio.make_logger()
@@ -344,6 +346,7 @@ class ProxyNetwork:
 
     def suspend(self) -> Deferred[None]:
         self._suspended = True
+        self._take_leave()
         return self._stop(LinkError("suspended"))
 
     def resume(self) -> Deferred[None]:
@@ -368,6 +371,7 @@ class ProxyNetwork:
         if not self._closed:
             self._closed = True
             problem = ClosedError("the network was closed")
+            self._take_leave()
             self._give_up(problem)
             everything = [self._stop(problem), *(child.close() for child in self._children)]
             DeferredList(everything, consumeErrors=True).addCallback(lambda _: self._all_closed())
@@ -392,6 +396,16 @@ class ProxyNetwork:
         self.link.close(problem)
         return gone
 
+    def _take_leave(self) -> None:
+        """Tell the server that we shall not be back in a moment, so that nobody is to find us."""
+        link = self.ready_link
+        if link is None:
+            return
+        for topic in self._topics:
+            link.request(EventType.LEAVE, topic).addErrback(_trap_ours)
+        if self.listener is not None and Feature.ROLES in link.features:
+            link.request(EventType.UNLISTEN).addErrback(_trap_ours)
+
     @property
     def _offline_for_good(self) -> bool:
         return self.link is None and not self._endpoints
@@ -411,6 +425,11 @@ class _LinkFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ClientLink | None:
         return ClientLink(self.network) if self.network.wants_link() else None
+
+
+def _trap_ours(failure: Failure) -> None:
+    """No answer is waited for."""
+    failure.trap(SpaceswarmError)
 
 
 def _time_out(result: IProtocol | Failure, seconds: float) -> IProtocol | Failure:

@@ -1,10 +1,10 @@
-"""Taking the connections that peers open to one client of the server."""
+"""Taking the streams that peers open to one client of the server."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
@@ -13,23 +13,21 @@ from spaceswarm_proxy.errors import NotSupportedError
 from spaceswarm_proxy.proxy.relay import Inbound
 
 if TYPE_CHECKING:
-    from spaceswarm_proxy.proxy.server_link import ServerLink
+    from spaceswarm_proxy.proxy.identity import Identity
 
 
 class ClientPort:
     """
     Listening in a client's name, from when it first says LISTEN or is announced.
 
-    That goes on until the link is lost, as it costs little and the client may want it again; whether a peer is let
-    in is decided when it comes (``Upstreams.accepts``).
+    That goes on as long as its identity does, as it costs little and the client may want it again; whether a peer is
+    let in is decided when it comes (``Upstreams.accepts``).
     """
 
-    __slots__ = ("_link", "_open", "_opening", "_port", "_waiting", "wanted")
+    __slots__ = ("_identity", "_open", "_opening", "_port", "_waiting")
 
-    def __init__(self, link: ServerLink) -> None:
-        self._link = link
-        #: Does the client take streams, whether it is announced or not?
-        self.wanted = False
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
         self._opening = False
         self._open = False
         self._port: IListeningPort | None = None
@@ -40,22 +38,25 @@ class ClientPort:
         :returns: a Deferred that fires when peers can connect, and fails with what the network says.
         :raises NotSupportedError: peers could not tell this client from the others.
         """
-        network = self._link.network()
-        if network is self._link.server.network:
+        if not self._identity.owned:
             raise NotSupportedError("this network has no identities for clients to be found by")
         waiting = self._waiting.wait()
         if self._open:
             self._waiting.fire(None)
         elif not self._opening:
             self._opening = True
-            network.listen(Inbound(self._link)).addCallbacks(self._opened, self._failed)
+            self._identity.network.listen(Inbound(self._identity)).addCallbacks(self._opened, self._failed)
         return waiting
 
-    def close(self) -> None:
-        """The link is lost."""
+    def close(self) -> Deferred[Any]:
+        """The identity ends, unless its client comes back.  :returns: a Deferred that fires when the network knows."""
         port, self._port = self._port, None
-        if port is not None:
-            self._link.server.settle(maybeDeferred(port.stopListening))
+        self._open = False
+        if port is None:
+            return succeed(None)
+        self._opening = False
+        stopped: Deferred[Any] = maybeDeferred(port.stopListening)
+        return stopped
 
     def _opened(self, port: IListeningPort) -> None:
         self._open = True
@@ -63,5 +64,5 @@ class ClientPort:
         self._waiting.fire(None)
 
     def _failed(self, failure: Failure) -> None:
-        self._opening = self.wanted = False
+        self._opening = False
         self._waiting.fail(failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.internet.protocol import Factory
 
@@ -37,9 +37,9 @@ class Incoming:
         self._announcements[topic] = self._network.announce(topic)
 
     def left(self, topic: bytes) -> Deferred[None]:
-        """The last client has left it."""
-        closed: Deferred[None] = self._announcements.pop(topic).close()
-        return closed
+        """The last client has left it, perhaps only when all is closed."""
+        announcement = self._announcements.pop(topic, None)
+        return succeed(None) if announcement is None else announcement.close()
 
     def close(self) -> Deferred[Any]:
         """Announce nothing more."""

@@ -351,4 +351,3 @@ class Link(Protocol):
 
     def link_lost(self, problem: Exception) -> None:
         """The link is gone, and with it every stream; for subclasses."""
-

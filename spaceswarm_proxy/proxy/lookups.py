@@ -55,6 +55,12 @@ class SharedLookup:
         for subscriber in tuple(self.subscribers):
             subscriber.lookup_updated()
 
+    def peer_gone(self, public_key: bytes) -> None:
+        """A peer is found no more: whoever comes later is not told of it, and all are if it comes back."""
+        id = Peer.keyed(public_key).id
+        self._fresh.pop(id, None)
+        self._stale.pop(id, None)
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """Tell ``subscriber`` what is known, at once, and then what is found."""
         self.subscribers.add(subscriber)
@@ -128,6 +134,12 @@ class SharedLookups:
             shared = self._shared[topic] = SharedLookup(self, topic)
             self._joined(topic)
         return shared
+
+    def peer_gone(self, topic: bytes, public_key: bytes) -> None:
+        """One of the server's own clients is found no more under a topic."""
+        shared = self._shared.get(topic)
+        if shared is not None:
+            shared.peer_gone(public_key)
 
     def forget(self, shared: SharedLookup) -> None:
         """Its last subscriber has left."""

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import DeferredList, succeed
 
-from spaceswarm_proxy.interfaces import IAnnouncement, Peer
+from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.proxy.features import Role
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
+    from spaceswarm_proxy.proxy.identity import Announced
     from spaceswarm_proxy.proxy.lookups import SharedLookup
     from spaceswarm_proxy.proxy.server_link import ServerLink
 
 
 class Membership:
-    """A client's share in a topic: its place in the shared lookup, and its own announcement."""
+    """A client's share in a topic: its place in the shared lookup, and in what its identity announces."""
 
-    __slots__ = ("announcement", "link", "lookup", "topic")
+    __slots__ = ("announced", "link", "lookup", "topic")
 
     def __init__(self, link: ServerLink, topic: bytes) -> None:
         self.link = link
         self.topic = topic
         self.lookup: SharedLookup | None = None
-        self.announcement: IAnnouncement | None = None
+        self.announced: Announced | None = None
 
     @property
     def roles(self) -> Role:
@@ -33,7 +34,7 @@ class Membership:
         roles = Role(0)
         if self.lookup is not None:
             roles |= Role.LOOKUP
-        if self.announcement is not None:
+        if self.announced is not None:
             roles |= Role.ANNOUNCE
         return roles
 
@@ -55,10 +56,21 @@ class Membership:
         lookup, self.lookup = self.lookup, None
         return succeed(None) if lookup is None else lookup.unsubscribe(self)
 
+    def announce(self) -> None:
+        """Be found."""
+        self.announced = self.link.identity.announce(self.topic)
+
     def stop_announcement(self) -> Deferred[None]:
         """Be found no more."""
-        announcement, self.announcement = self.announcement, None
-        return succeed(None) if announcement is None else announcement.close()
+        announced, self.announced = self.announced, None
+        return succeed(None) if announced is None else self.link.identity.withdraw(announced)
+
+    def flushed(self) -> Deferred[Any]:
+        """:returns: a Deferred that fires when the client can be found, and has been told who can."""
+        waiting = [] if self.lookup is None else [self.lookup.flushed()]
+        if self.announced is not None:
+            waiting.append(self.announced.announcement.flushed())
+        return DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True)
 
     def leave(self) -> Deferred[None]:
         """:returns: a Deferred that fires when nothing of it is left."""

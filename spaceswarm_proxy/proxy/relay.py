@@ -10,11 +10,12 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from spaceswarm_proxy.errors import LinkError, StreamResetError
+from spaceswarm_proxy.errors import LinkError, PeerUnreachableError, StreamResetError
 from spaceswarm_proxy.interfaces import Peer, PeerAddress
 from spaceswarm_proxy.tcp import accelerate
 
 if TYPE_CHECKING:
+    from spaceswarm_proxy.proxy.identity import Identity
     from spaceswarm_proxy.proxy.mux import MuxStream
     from spaceswarm_proxy.proxy.server_link import ServerLink
 
@@ -230,12 +231,12 @@ class Dial:
 
 @implementer(IProtocolFactory)
 class Inbound:
-    """The factory for the streams that peers open to one client."""
+    """The factory for the streams that peers open to one client; the newest of its links that wants one gets it."""
 
-    __slots__ = ("link",)
+    __slots__ = ("identity",)
 
-    def __init__(self, link: ServerLink) -> None:
-        self.link = link
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
 
     def doStart(self) -> None:
         """Nothing to start."""
@@ -244,6 +245,17 @@ class Inbound:
         """Nothing to stop."""
 
     def buildProtocol(self, address: IAddress) -> Relay | None:
+        """
+        See ``IProtocolFactory``.
+
+        :raises DuplicateConnectionError: it is refused for the sake of one that there is.
+        :raises PeerUnreachableError: the client is away, and may come back.
+        """
         assert isinstance(address, PeerAddress)  # networks give no other
-        topic = self.link.upstreams.accepts(address.peer)
-        return None if topic is None else Relay(self.link, address.peer, topic, None, inbound=True)
+        if not self.identity.present:
+            raise PeerUnreachableError("the peer is away")
+        for link in reversed(self.identity.links):
+            topic = link.upstreams.accepts(address.peer)
+            if topic is not None:
+                return Relay(link, address.peer, topic, None, inbound=True)
+        return None

@@ -20,6 +20,7 @@ from spaceswarm_proxy.budget import Budget
 from spaceswarm_proxy.errors import ClosedError, DrainingError, LimitError, NotSupportedError, ProtocolError, to_code
 from spaceswarm_proxy.interfaces import HostPort, INetwork, Peer
 from spaceswarm_proxy.network.tcp import dial
+from spaceswarm_proxy.proxy.identity import Identities
 from spaceswarm_proxy.proxy.incoming import Handler, Incoming
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.lookups import SharedLookups
@@ -67,6 +68,7 @@ class ProxyServer(Factory):
         handle_incoming: Handler | None = None,
         tokens: Iterable[bytes] = (),
         limits: Limits | None = None,
+        identity_grace: float = 0.0,
         reactor: Any = None,
     ) -> None:
         """
@@ -78,6 +80,8 @@ class ProxyServer(Factory):
             protocol.
         :param tokens: if there are any, a client must have one of them.
         :param limits: see :class:`Limits`.
+        :param identity_grace: seconds for which a client that has given its key stays announced when its link is lost
+            without a farewell: it may be back soon.
         :param reactor: an ``IReactorTime`` and ``IReactorTCP``; by default the global one.
         """
         self.network = network
@@ -97,6 +101,9 @@ class ProxyServer(Factory):
             min_refresh=self.limits.min_refresh,
             joined=self._topic_joined,
             left=self._topic_left,
+        )
+        self.identities = Identities(
+            network, self.settle, self.lookups.peer_gone, grace=identity_grace, max_kept=self.limits.max_clients
         )
         self.draining = False
         self.closed = False
@@ -245,17 +252,23 @@ class ProxyServer(Factory):
         now = self.clock.seconds()
         for link in tuple(self.links):
             link.tick(now)
+        self.identities.tick(now)
         for relay in [relay for relay, when in self._lingering.items() if now >= when]:
             relay.give_up()
+        self._rest()
 
     def _rest(self) -> None:
         if self.links or self._lingering:
             return
-        if self._ticker.running:
+        if self._ticker.running and not self.identities.kept:
             self._ticker.stop()
         self._idle.fire(None)
 
     # The end.
+
+    def _keep_nothing(self) -> None:
+        self.identities.close()
+        self._rest()
 
     def when_idle(self) -> Deferred[None]:
         """:returns: a Deferred that fires when no client is left, and nothing of one."""
@@ -273,6 +286,7 @@ class ProxyServer(Factory):
         :returns: a Deferred that fires when the server is closed.
         """
         self.draining = True
+        self._keep_nothing()
         for link in tuple(self.links):
             link.tick(self.clock.seconds())
         waiting = self.when_idle()
@@ -294,6 +308,7 @@ class ProxyServer(Factory):
             owner's to close.
         """
         self.closed = self.draining = True
+        self._keep_nothing()
         for link in tuple(self.links):
             link.close(ClosedError("the proxy server is closing"))
         done = self.when_idle()

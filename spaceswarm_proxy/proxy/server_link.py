@@ -6,7 +6,6 @@ import hmac
 from typing import TYPE_CHECKING, Any
 
 import txaio
-from twisted.internet.defer import DeferredList
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy.crypto.keys import SECRET_KEY_LENGTH, SEED_LENGTH, KeyPair
@@ -19,9 +18,8 @@ from spaceswarm_proxy.errors import (
     NotSupportedError,
     to_code,
 )
-from spaceswarm_proxy.interfaces import IAnnouncement, Peer
+from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.proxy import features
-from spaceswarm_proxy.proxy.client_port import ClientPort
 from spaceswarm_proxy.proxy.features import Feature, Role
 from spaceswarm_proxy.proxy.link import Link
 from spaceswarm_proxy.proxy.membership import Membership
@@ -29,6 +27,7 @@ from spaceswarm_proxy.proxy.upstreams import Upstreams
 from spaceswarm_proxy.proxy.wire import Event, EventType
 
 if TYPE_CHECKING:
+    from spaceswarm_proxy.proxy.identity import Identity
     from spaceswarm_proxy.proxy.server import ProxyServer
 
 log = txaio.make_logger()
@@ -56,8 +55,9 @@ class ServerLink(Link):
         self.address = address
         self.memberships: dict[bytes, Membership] = {}
         self.key_pair: KeyPair | None = None
-        self._network: Any = None
-        self.port = ClientPort(self)
+        #: Does the client take the streams that peers open, whether it is announced or not?
+        self.takes_streams = False
+        self._identity: Identity | None = None
         self.upstreams = Upstreams(self)
         self._since = server.clock.seconds()
 
@@ -86,22 +86,26 @@ class ServerLink(Link):
 
     def link_lost(self, problem: Exception) -> None:
         self.server.partial.change(-self._held)
-        self.upstreams.abandon()
-        for membership in tuple(self.memberships.values()):
-            self.server.settle(membership.leave())
+        memberships = tuple(self.memberships.values())
         self.memberships.clear()
-        self.port.close()
+        for membership in memberships:
+            self.server.settle(membership.stop_lookup())
+        if self._identity is not None:
+            announced = [membership.announced for membership in memberships if membership.announced is not None]
+            self.server.identities.lost(self._identity, announced, self.takes_streams, self.clock.seconds())
+        self.takes_streams = False
+        self.upstreams.abandon()
         if not self.upstreams.count:
-            self.close_network()
+            self.done_with_peers()
         self.server.left(self)
 
-    def close_network(self) -> None:
+    def done_with_peers(self) -> None:
         """
-        The link is lost, and nothing goes to a peer in the client's name any more.  Not before: closing its network
-        would cut off what the client had sent, and the peers have not read yet.
+        The link is lost, and nothing goes to a peer over it any more.  Not before: the end of its identity would cut
+        off what the client had sent, and the peers have not read yet.
         """
-        if self._network is not None and self._network is not self.server.network:
-            self.server.settle(self._network.close())
+        if self._identity is not None:
+            self.server.identities.left(self._identity, self, self.clock.seconds())
 
     def tick(self, now: float) -> None:
         super().tick(now)
@@ -113,7 +117,7 @@ class ServerLink(Link):
             return
         if self.server.draining and Feature.REPLIES in self.features and not (self.upstreams.count or self.mux.streams):
             self._refuse(DrainingError())
-        elif self.memberships or self.upstreams.count or self.port.wanted:
+        elif self.memberships or self.upstreams.count or self.takes_streams:
             self._since = now
         elif now - self._since >= self.limits.idle_timeout:
             self._refuse(LinkTimeoutError(f"no topic and no stream for {self.limits.idle_timeout:g} s"))
@@ -145,19 +149,20 @@ class ServerLink(Link):
             answer.window = self.limits.window
         if Feature.IDENTITY in self.features:
             self.key_pair = _identity(event.key)
-            network = self.network()
-            if network is self.server.network:
+            if not self.identity.owned:
                 self.key_pair = None
-            answer.key = network.public_key
+            answer.key = self.identity.network.public_key
+
+    @property
+    def identity(self) -> Identity:
+        """As whom this client is known; made when it is first needed."""
+        if self._identity is None:
+            self._identity = self.server.identities.enter(self, self.key_pair)
+        return self._identity
 
     def network(self) -> Any:
         """The network as this client is known in it: its own identity where there are such, else the server's."""
-        if self._network is None:
-            try:
-                self._network = self.server.network.with_identity(self.key_pair)
-            except NotSupportedError:
-                self._network = self.server.network
-        return self._network
+        return self.identity.network
 
     def reply(self, request: int | None, problem: BaseException | None = None) -> None:
         """Answer a request, if it is one that wants an answer."""
@@ -220,24 +225,17 @@ class ServerLink(Link):
         elif Role.LOOKUP not in roles:
             self.server.settle(membership.stop_lookup())
         if Role.ANNOUNCE in added:
-            membership.announcement = self._announce(membership.topic)
+            self.server.settle(self.identity.port.open())
+            membership.announce()
         elif Role.ANNOUNCE not in roles:
             self.server.settle(membership.stop_announcement())
         return bool(added)
 
-    def _announce(self, topic: bytes) -> IAnnouncement:
-        self.server.settle(self.port.open())
-        announcement: IAnnouncement = self.network().announce(topic)
-        return announcement
-
     def _reply_when_flushed(self, request: int, membership: Membership) -> None:
-        parts = [part.flushed() for part in (membership.lookup, membership.announcement) if part is not None]
-
         def failed(failure: Failure) -> None:
             self.reply(request, failure.value.subFailure.value)
 
-        done = DeferredList(parts, fireOnOneErrback=True, consumeErrors=True)
-        done.addCallbacks(lambda _: self.reply(request), failed)
+        membership.flushed().addCallbacks(lambda _: self.reply(request), failed)
 
     def _on_leave(self, event: Event) -> None:
         if not self.ready:
@@ -258,28 +256,37 @@ class ServerLink(Link):
             return
         request = self._request(event)
         try:
-            opened = self.port.open()
+            opened = self.identity.port.open()
         except NotSupportedError as problem:
             self.reply(request, problem)
             return
-        self.port.wanted = True
-        opened.addCallbacks(lambda _: self.reply(request), lambda failure: self.reply(request, failure.value))
+        self.takes_streams = True
+
+        def failed(failure: Failure) -> None:
+            self.takes_streams = False
+            self.reply(request, failure.value)
+
+        opened.addCallbacks(lambda _: self.reply(request), failed)
 
     def _on_unlisten(self, event: Event) -> None:
-        self.port.wanted = False
+        self.takes_streams = False
         self.reply(self._request(event))
 
     def announced(self) -> list[bytes]:
         """The topics under which peers find this client."""
-        return [topic for topic, membership in self.memberships.items() if membership.announcement is not None]
+        return [topic for topic, membership in self.memberships.items() if membership.announced is not None]
 
     # Peers.
 
     def peer_found(self, topic: bytes, peer: Peer) -> None:
         """A lookup's news: tell the client, unless it is itself."""
-        if self._network is not None and peer.public_key is not None and peer.public_key == self._network.public_key:
+        if self._is_ourselves(peer):
             return
         self.send(Event(EventType.ON_PEER, topic=topic, peer=self.upstreams.found(topic, peer)))
+
+    def _is_ourselves(self, peer: Peer) -> bool:
+        key = peer.public_key
+        return key is not None and self._identity is not None and key == self._identity.network.public_key
 
     def lookup_updated(self, topic: bytes) -> None:
         """A round of a lookup is complete."""
@@ -307,4 +314,3 @@ def _identity(key: bytes | None) -> KeyPair | None:
 def token_matches(token: bytes | None, accepted: tuple[bytes, ...]) -> bool:
     """Is it one of those?  Takes as long for every wrong one."""
     return any([hmac.compare_digest(token or b"", each) for each in accepted])
-

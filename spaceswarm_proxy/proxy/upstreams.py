@@ -146,9 +146,7 @@ class Upstreams:
             link.reply(request, problem)
             return
         stream_id = mux.next_id()
-        mux.control(
-            Event(EventType.ON_STREAM_OPEN, topic=topic, peer=self._wire_id(peer, topic), stream=stream_id)
-        )
+        mux.control(Event(EventType.ON_STREAM_OPEN, topic=topic, peer=self._wire_id(peer, topic), stream=stream_id))
         mux.control(Event(EventType.ON_STREAM_ERROR, data=to_code(problem)[1].encode(), stream=stream_id))
         link.send(Event(EventType.ON_STREAM_CLOSE, stream=stream_id))
 
@@ -156,7 +154,7 @@ class Upstreams:
         self.count += change
         self._link.server.open_streams += change
         if not self.count and self._link.lost:
-            self._link.close_network()
+            self._link.done_with_peers()
 
     # Connections that peers open.
 
@@ -167,14 +165,23 @@ class Upstreams:
         """
         link = self._link
         announced = link.announced()
-        if link.closing or not (announced or link.port.wanted):
+        if link.closing or not (announced or link.takes_streams):
             return None
         refusal = self._refusal()
         if refusal is not None:
             link.server.note(link, refusal)
             return None
         self._make_way(peer)
-        return next((topic for topic in announced if topic in peer.topics), announced[0] if announced else NO_TOPIC)
+        return self._topic_of(peer, announced)
+
+    def _topic_of(self, peer: Peer, announced: list[bytes]) -> bytes:
+        """
+        Under which topic a peer has come: one that the network says, or under which the client has found it too, or
+        else the first that it could have been.
+        """
+        known = self._known.get(peer.id) if self._known else None
+        topics = {*peer.topics, known[1]} if known else peer.topics
+        return next((topic for topic in announced if topic in topics), announced[0] if announced else NO_TOPIC)
 
     def _make_way(self, peer: Peer) -> None:
         """For clients that can't tell: of two connections with one peer, one stays, the same at both ends."""

@@ -65,8 +65,9 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "A proxy server for the Spaceswarm and Hyperswarm peer-to-peer networks.  It listens on this machine only,"
-        " with TCP on port 4978 and WebSockets on port 4977, unless told otherwise."
+        "A proxy server for the Spaceswarm and Hyperswarm peer-to-peer networks.  It is a node of one of them, and"
+        " listens for clients on this machine only, with TCP on port 4978 and WebSockets on port 4977, unless told"
+        " otherwise."
     )
     optParameters = [
         ["config", None, None, "TOML file with settings; the names are those of the options, limits under [limits]."],
@@ -75,9 +76,12 @@ class Options(usage.Options):
     ]
     optFlags = [["check-config", None, "Only look whether all settings are right, print them, and exit."]]
     opt_listen = _repeatable("listen")
+    opt_bootstrap = _repeatable("bootstrap")
     opt_announce_tcp = _repeatable("announce_tcp")
     opt_announce = _switch("announce", True)
     opt_no_announce = _switch("announce", False, "Announce only for clients that ask for it.")
+    opt_ephemeral = _switch("ephemeral", True)
+    opt_no_ephemeral = _switch("ephemeral", False, "Answer and store for others as soon as the address is known.")
     opt_allow_anyone = _switch("allow_anyone", True)
 
     settings: Settings

@@ -15,7 +15,9 @@ from twisted.python.failure import Failure
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.errors import ClosedError
 from spaceswarm_proxy.interfaces import INetwork
+from spaceswarm_proxy.network.joint import node_network
 from spaceswarm_proxy.network.local import LocalHub
+from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.proxy.server import ProxyServer
 from spaceswarm_proxy.service.listening import check_exposure, endpoint, tokens_in_clear, with_port, without_secrets
 from spaceswarm_proxy.service.settings import Settings, SettingsError
@@ -84,7 +86,7 @@ class SpaceswarmProxyService(Service):
         """
         Listen, on ports too that need the rights which ``twistd`` gives up later.
 
-        :raises StartError: an endpoint failed at once.
+        :raises StartError: an endpoint, or the node, failed at once.
         """
         super().privilegedStartService()
         self._open()
@@ -93,7 +95,7 @@ class SpaceswarmProxyService(Service):
         """
         Listen, if that is not done.
 
-        :raises StartError: an endpoint failed at once.
+        :raises StartError: an endpoint, or the node, failed at once.
         """
         if self.server is None:
             self._open()
@@ -113,19 +115,34 @@ class SpaceswarmProxyService(Service):
             raise problems[0]
 
     def _make_server(self) -> ProxyServer:
+        settings = self.settings
         return ProxyServer(
-            self._network or self._local_network(),
-            announce=self.settings.announces,
+            self._network or self._make_network(),
+            announce=settings.announces,
             tokens=self._tokens,
-            limits=self.settings.limits,
+            limits=settings.limits,
+            identity_grace=0.0 if settings.network == "local" else settings.identity_grace,
             reactor=self.reactor,
         )
 
-    def _local_network(self) -> INetwork:
-        self._hub = LocalHub(self.reactor)
+    def _make_network(self) -> INetwork:
+        """The network that the settings name; in either, the clients find each other on a hub."""
+        hub = LocalHub(self.reactor)
+        network: INetwork = hub.network() if self.settings.network == "local" else self._node_network(hub)
         for service in self.settings.services():
-            self._hub.announce_address(service.topic, *service.address)
-        network: INetwork = self._hub.network()
+            hub.announce_address(service.topic, *service.address)
+        self._hub = hub
+        return network
+
+    def _node_network(self, hub: LocalHub) -> INetwork:
+        try:
+            node = DHTNode(self.reactor, **self.settings.node_options)
+        except (CannotListenError, OSError) as cause:
+            problem = StartError(f"cannot start the node: {str(cause).rstrip('.')}")
+            log.error("{problem}", problem=problem)
+            raise problem from cause
+        log.info("a node of the {name} network on {address}", name=node.profile.name, address=node.address)
+        network: INetwork = node_network(node, hub)
         return network
 
     def _listening(self, port: IListeningPort, text: str) -> None:

@@ -6,17 +6,21 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from spaceswarm_proxy.crypto.profile import PROFILES, SPACESWARM
+from spaceswarm_proxy.dht.bootstrap import BootstrapNode
+from spaceswarm_proxy.dht.contact import address_of
+from spaceswarm_proxy.dht.ports import DEFAULT_PORT
 from spaceswarm_proxy.interfaces import HostPort
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.topics import topic
 
 LOG_LEVELS = ("debug", "info", "warn", "error")
-NETWORKS = ("local",)
+NETWORKS = ("dht", "local")
 
 
 class SettingsError(ValueError):
@@ -60,7 +64,37 @@ class Settings:
         "Where to listen for clients: tcp:, ws:, unix:, ssl:, mtls: (TLS with client certificates), secret: (encrypted,"
         " clients known by key) or any other Twisted endpoint.  May be repeated.",
     )
-    network: str = setting("local", f"The network to show to the clients: {', '.join(NETWORKS)}.")
+    network: str = setting(
+        "dht",
+        "The network to show to the clients: dht, the real one, by a node of our own; or local, these clients and"
+        " nobody else.",
+    )
+    profile: str = setting(SPACESWARM.name, f"Which real network: {', '.join(PROFILES)}.")
+    bootstrap: tuple[str, ...] = setting(
+        (),
+        "HOST:PORT or IP@NAME:PORT, a node at which ours begins to look for the others.  May be repeated.  By default"
+        " the profile's own.",
+    )
+    host: str = setting("0.0.0.0", "The IPv4 address of this machine that the node uses.")
+    port: int | None = setting(
+        None,
+        f"The UDP port of the node, 0 for any.  By default {DEFAULT_PORT} or one of the next, else any.  Where clients"
+        " connect is said by --listen.",
+        int,
+    )
+    state: str | None = setting(
+        None, "Directory in which the node keeps who it is, and whom it knows, from one run to the next.", str
+    )
+    ephemeral: bool | None = setting(
+        None,
+        "Never answer and store for others.  By default the node does so after 20 minutes, if others can reach it.",
+        bool,
+    )
+    identity_grace: float = setting(
+        30.0,
+        "Seconds for which a client stays announced in the real network when its link is lost without a farewell: it"
+        " may be back soon.",
+    )
     announce: bool | None = setting(
         None,
         "Announce the topics of clients that cannot say whether to, as JavaScript ones.  The default in the local"
@@ -69,8 +103,8 @@ class Settings:
     )
     announce_tcp: tuple[str, ...] = setting(
         (),
-        "TOPIC=HOST:PORT, a TCP service for clients to find under a topic, which is a text or 64 hex digits.  May be"
-        " repeated.",
+        "TOPIC=HOST:PORT, a TCP service for clients of this server to find under a topic, which is a text or 64 hex"
+        " digits.  May be repeated.",
     )
     token_file: str | None = setting(
         None,
@@ -90,17 +124,36 @@ class Settings:
         _check_choice("log_level", self.log_level, LOG_LEVELS)
         if not self.listen:
             raise SettingsError("listen: at least one endpoint is needed")
-        if self.grace < 0:
-            raise SettingsError(f"grace: must not be negative, as {self.grace:g} is")
-        try:
-            self.services()
-        except ValueError as problem:
-            raise SettingsError(f"announce_tcp: {problem}") from problem
+        for name in ("grace", "identity_grace"):
+            if getattr(self, name) < 0:
+                raise SettingsError(f"{name}: must not be negative, as {getattr(self, name):g} is")
+        _check("announce_tcp", self.services)
+        self._check_node()
+
+    def _check_node(self) -> None:
+        _check_choice("profile", self.profile, tuple(PROFILES))
+        _check("bootstrap", lambda: [BootstrapNode.parse(text) for text in self.bootstrap])
+        _check("host", lambda: address_of(self.host, 0))
+        if self.port is not None and not 0 <= self.port <= 65535:
+            raise SettingsError(f"port: must be 0 to 65535, not {self.port}")
 
     @property
     def announces(self) -> bool:
         """Are the topics announced of clients that can't say?"""
         return self.network == "local" if self.announce is None else self.announce
+
+    @property
+    def node_options(self) -> dict[str, Any]:
+        """What the settings say of the node, as :class:`~spaceswarm_proxy.peering.node.DHTNode` takes it."""
+        return {
+            "profile": self.profile,
+            "bootstrap": self.bootstrap or None,
+            "host": self.host,
+            "port": self.port,
+            "any_port": self.port is None,
+            "state": self.state,
+            "ephemeral": self.ephemeral,
+        }
 
     def services(self) -> list[TCPService]:
         """What :attr:`announce_tcp` says."""
@@ -138,6 +191,13 @@ def _read(path: str, name: str) -> bytes:
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise SettingsError(f"{name}: {value!r} is none of: {', '.join(choices)}")
+
+
+def _check(name: str, read: Callable[[], object]) -> None:
+    try:
+        read()
+    except ValueError as problem:
+        raise SettingsError(f"{name}: {problem}") from problem
 
 
 # From text and tables to settings.
@@ -239,8 +299,9 @@ def build(*layers: Mapping[str, Any]) -> Settings:
     for layer in layers:
         values.update(layer)
         limits.update(values.pop("limits", {}))
-    if values.get("token_file"):  # it is read again when a daemon has long gone elsewhere
-        values["token_file"] = os.path.abspath(values["token_file"])
+    for name in ("token_file", "state"):  # they are used again when a daemon has long gone elsewhere
+        if values.get(name):
+            values[name] = os.path.abspath(values[name])
     try:
         return Settings(**values, limits=Limits(**limits))
     except SettingsError:

@@ -9,11 +9,13 @@ from socket import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError, gatherResults
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.internet.tcp import Connection
+from twisted.trial.unittest import SkipTest
 
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.interfaces import HostPort, Peer
@@ -63,6 +65,22 @@ def at_rest(number: Callable[[], int]) -> Deferred[None]:
         return len(seen) > REST and len(set(seen[-REST:])) == 1
 
     return eventually(rests)
+
+
+async def nothing_where_ws_clients_go_first() -> None:
+    """
+    The client class of ``hyperswarm-proxy-ws`` tries this machine's port 4977 before any other.
+
+    :raises SkipTest: somebody is there.
+    """
+    endpoint = clientFromString(or_global(None), "tcp:localhost:4977")
+    try:
+        stranger = await endpoint.connect(Collector())
+    except ConnectionRefusedError:
+        return
+    stranger.transport.abortConnection()
+    await stranger.loses()
+    raise SkipTest("something listens on port 4977, where this client goes first")
 
 
 class Greeter(Recorder):

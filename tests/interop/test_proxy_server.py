@@ -7,8 +7,6 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 from twisted.internet.endpoints import clientFromString
-from twisted.internet.error import ConnectionRefusedError
-from twisted.trial.unittest import SkipTest
 
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.errors import LinkLostError
@@ -18,7 +16,16 @@ from spaceswarm_proxy.proxy.wire import Event, EventType, encode
 from spaceswarm_proxy.swarm import Swarm
 from tests.interop.node import NodeProcess
 from tests.interop.proxy_servers import OurServer, ServerTestCase
-from tests.interop.proxy_support import BULK, MEGABYTE, TOPIC, Greeter, TCPPeer, digest, eventually
+from tests.interop.proxy_support import (
+    BULK,
+    MEGABYTE,
+    TOPIC,
+    Greeter,
+    TCPPeer,
+    digest,
+    eventually,
+    nothing_where_ws_clients_go_first,
+)
 from tests.network.support import Collector, Echo, Finder, Source, StoppedRecorder
 
 OTHER_TOPIC = bytes(32)
@@ -118,18 +125,8 @@ class WebSocketClassTests(EachCarrier, ServerTestCase):
     """The client class of ``hyperswarm-proxy-ws``."""
 
     async def server(self, **options: Any) -> OurServer:
-        await self._nothing_on_the_port_that_is_tried_first()
+        await nothing_where_ws_clients_go_first()
         return await super().server(**options)
-
-    async def _nothing_on_the_port_that_is_tried_first(self) -> None:
-        endpoint = clientFromString(or_global(None), "tcp:localhost:4977")
-        try:
-            stranger = await endpoint.connect(Collector())
-        except ConnectionRefusedError:
-            return
-        stranger.transport.abortConnection()
-        await stranger.loses()
-        raise SkipTest("something listens on port 4977, where this client goes first")
 
     def client(self, **options: Any) -> NodeProcess:
         return self.script("proxy_ws_client.js", **{"ws": self.ours.url, "topic": TOPIC.hex(), **options})

@@ -134,7 +134,8 @@ class DiscoveryConformance(NetworkTests):
     async def test_flushed_for_each_caller(self) -> None:
         """Every ``flushed`` is a Deferred of its own: one that is cancelled does not harm the other."""
         one, two = await self.networks(2)
-        for entry in (one.lookup(ROOM, Finder()), two.announce(ROOM)):
+        for begin in (lambda: one.lookup(ROOM, Finder()), lambda: two.announce(ROOM)):
+            entry = begin()
             cancelled, kept = entry.flushed(), entry.flushed()
             cancelled.cancel()
             with self.assertRaises(CancelledError):

@@ -1,31 +1,40 @@
-"""A network behind a proxy, and behind two: the same promises, over real sockets."""
+"""
+A network behind a proxy, over every kind of carrier, and behind two: the same promises, over real sockets.
+
+A class here is a carrier and what the server shows; more are where those networks are tested.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.endpoints import clientFromString, serverFromString, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import CertificateOptions
 from twisted.trial.unittest import TestCase
 
+from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from spaceswarm_proxy.proxy.server import ProxyServer
+from tests.certificates import Authority, write
 from tests.network.conformance import NetworkConformance
 
 
 class ProxiedConformance(NetworkConformance):
-    """Every network is a client of its own of one server."""
+    """Every network is a client of its own of one server, by loopback TCP unless a carrier says otherwise."""
 
     def make_networks(self, count: int) -> Deferred[list[Any]]:
         return Deferred.fromCoroutine(self._make_networks(count))
 
     async def _make_networks(self, count: int) -> list[Any]:
         where = await self.serve(await self.shown())
-        networks = [self.client(where) for _ in range(count)]
+        networks = [ProxyNetwork(where) for _ in range(count)]
         for network in networks:
             await network.when_online()
         return networks
@@ -34,26 +43,39 @@ class ProxiedConformance(NetworkConformance):
         """:returns: the network that the server shows."""
         return LocalHub().network()
 
-    async def serve(self, network: Any) -> str:
-        """Let a server show the network.  :returns: the endpoint string by which its clients reach it."""
+    async def serve(self, network: Any) -> IStreamClientEndpoint:
+        """Let a server show the network.  :returns: by what its clients reach it."""
         server = ProxyServer(network)
         port = await serverFromString(reactor, self.listen_at()).listen(server)
         self.addCleanup(port.stopListening)
         self.addCleanup(server.close)
         return self.connect_to(port.getHost())
 
-    def client(self, where: str) -> ProxyNetwork:
-        return ProxyNetwork(clientFromString(reactor, where))
-
     def listen_at(self) -> str:
         return "tcp:0:interface=127.0.0.1"
 
-    def connect_to(self, address: Any) -> str:
-        return f"tcp:127.0.0.1:{address.port}"
+    def connect_to(self, address: Any) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, f"tcp:127.0.0.1:{address.port}")
+        return endpoint
+
+
+class TwoProxiesConformance(ProxiedConformance):
+    """A proxy may stand behind a proxy."""
+
+    backpressure_limit = 2 * ProxiedConformance.backpressure_limit
+
+    async def serve(self, network: Any) -> IStreamClientEndpoint:
+        inner = ProxyNetwork(await super().serve(network))
+        await inner.when_online()
+        return await super().serve(inner)
 
 
 class TCPConformanceTests(ProxiedConformance, TestCase):
     """Over loopback TCP."""
+
+
+class TwoProxiesConformanceTests(TwoProxiesConformance, TestCase):
+    """Over loopback TCP, twice."""
 
 
 class UNIXConformanceTests(ProxiedConformance, TestCase):
@@ -64,16 +86,45 @@ class UNIXConformanceTests(ProxiedConformance, TestCase):
         self.addCleanup(rmtree, directory)
         return f"unix:{directory}/socket"
 
-    def connect_to(self, address: Any) -> str:
-        return f"unix:{address.name.decode()}"
+    def connect_to(self, address: Any) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, f"unix:{address.name.decode()}")
+        return endpoint
 
 
-class TwoProxiesConformanceTests(ProxiedConformance, TestCase):
-    """A proxy may stand behind a proxy."""
+class TLSConformanceTests(ProxiedConformance, TestCase):
+    """Over TLS."""
 
-    backpressure_limit = 2 * ProxiedConformance.backpressure_limit
+    def listen_at(self) -> str:
+        key, cert = Authority("tests").issue("server")
+        write(directory := self.mktemp(), key=key, cert=cert)
+        return f"ssl:0:interface=127.0.0.1:privateKey={directory}/key.pem:certKey={directory}/cert.pem"
 
-    async def serve(self, network: Any) -> str:
-        inner = self.client(await super().serve(network))
-        await inner.when_online()
-        return await super().serve(inner)
+    def connect_to(self, address: Any) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = wrapClientTLS(CertificateOptions(), super().connect_to(address))
+        return endpoint
+
+
+class WebSocketConformanceTests(ProxiedConformance, TestCase):
+    """Over a WebSocket."""
+
+    def listen_at(self) -> str:
+        return "ws:0"
+
+    def connect_to(self, address: Any) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, f"ws:127.0.0.1:{address.port}")
+        return endpoint
+
+
+class SecretConformanceTests(ProxiedConformance, TestCase):
+    """Over an encrypted connection of our own."""
+
+    server = KeyPair.generate()
+
+    def listen_at(self) -> str:
+        Path(seed := self.mktemp()).write_text(self.server.seed.hex())
+        return f"secret:endpoint=tcp\\:0\\:interface=127.0.0.1:key={seed}"
+
+    def connect_to(self, address: Any) -> IStreamClientEndpoint:
+        text = f"secret:tcp\\:127.0.0.1\\:{address.port}:server={self.server.public_key.hex()}"
+        endpoint: IStreamClientEndpoint = clientFromString(reactor, text)
+        return endpoint

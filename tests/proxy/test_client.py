@@ -445,6 +445,50 @@ class SuspendTests(ClientTestCase):
         self.closes(world)
 
 
+class FarewellTests(ClientTestCase):
+    """A server may keep what a client has announced for when it comes back: one that will not says so."""
+
+    def setUp(self) -> None:
+        self.world = ClientWorld()
+        self.world.network.lookup(TOPIC, Found())
+        self.world.network.announce(bytes(32))
+        self.world.network.listen(Peers())
+        self.let_listen()
+
+    def let_listen(self) -> None:
+        """The server says that peers can connect."""
+        self.world.settle()
+        self.server = self.world.server
+        (listen,) = self.server.events(EventType.LISTEN)
+        self.server.reply(listen.request)
+        self.world.settle()
+
+    def farewell(self) -> list[tuple[int, bytes | None]]:
+        """What the client has said in the end."""
+        self.world.settle()
+        return [(frame.type, frame.topic) for frame in self.server.frames[-3:]]
+
+    def test_leaves(self) -> None:
+        """Before its link goes, a network that is closed or suspended leaves its topics and listens no more."""
+        expected = [(EventType.LEAVE, TOPIC), (EventType.LEAVE, bytes(32)), (EventType.UNLISTEN, None)]
+        self.world.network.suspend()
+        self.assertEqual(expected, self.farewell())
+        self.world.network.resume()
+        self.world.settle()
+        self.world.server.ready(**OURS)
+        self.let_listen()
+        self.closes(self.world)
+        self.assertEqual(expected, self.farewell())
+
+    def test_not_ready(self) -> None:
+        """To a server that has not answered yet there is nothing to say."""
+        world = ClientWorld(ready=None)
+        world.network.lookup(TOPIC, Found())
+        self.closes(world)
+        self.assertEqual([READY], world.server.kinds())
+        self.closes(self.world)
+
+
 class CloseTests(ClientTestCase):
     """The end."""
 

@@ -263,27 +263,31 @@ class RefreshTests(LookupsTestCase):
         self.assertEqual(asked, [0] * 10 + [1] * 10 + [2] * 5)
 
 
+class IdentityStub:
+    """Withdraws as it is told to."""
+
+    def __init__(self, withdrawing: Deferred[None]) -> None:
+        self.withdrawing = withdrawing
+
+    def announce(self, topic: bytes) -> object:
+        return self
+
+    def withdraw(self, announced: object) -> Deferred[None]:
+        return self.withdrawing
+
+
 class LinkStub:
     """A server's link, as far as a membership knows it."""
 
     def __init__(self) -> None:
         self.news: list[Any] = []
+        self.identity = IdentityStub(succeed(None))
 
     def peer_found(self, topic: bytes, peer: Peer) -> None:
         self.news.append((topic, peer))
 
     def lookup_updated(self, topic: bytes) -> None:
         self.news.append(topic)
-
-
-class Announcement:
-    """Closes as it is told to."""
-
-    def __init__(self, closing: Deferred[None]) -> None:
-        self.closing = closing
-
-    def close(self) -> Deferred[None]:
-        return self.closing
 
 
 class MembershipTests(LookupsTestCase):
@@ -299,7 +303,7 @@ class MembershipTests(LookupsTestCase):
         self.assertEqual(self.membership.roles, Role(0))
         self.membership.start_lookup(self.shared.join(TOPIC))
         self.assertEqual(self.membership.roles, Role.LOOKUP)
-        self.membership.announcement = Announcement(succeed(None))  # type: ignore[assignment]
+        self.membership.announce()
         self.assertEqual(self.membership.roles, Role.LOOKUP | Role.ANNOUNCE)
         self.membership.stop_lookup()
         self.assertEqual(self.membership.roles, Role.ANNOUNCE)
@@ -318,7 +322,8 @@ class MembershipTests(LookupsTestCase):
         """To leave is done when the announcement and the lookup are closed, although one of them fails."""
         closing: Deferred[None] = Deferred()
         self.membership.start_lookup(self.shared.join(TOPIC))
-        self.membership.announcement = Announcement(closing)  # type: ignore[assignment]
+        self.link.identity = IdentityStub(closing)
+        self.membership.announce()
         left = self.membership.leave()
         closed = self.network.lookups[0].closed
         assert closed is not None
@@ -329,7 +334,8 @@ class MembershipTests(LookupsTestCase):
 
     def test_stop_twice(self) -> None:
         """What has been stopped, or never began, is stopped at once."""
-        self.membership.announcement = Announcement(fail(NotSupportedError()))  # type: ignore[assignment]
+        self.link.identity = IdentityStub(fail(NotSupportedError()))
+        self.membership.announce()
         self.failureResultOf(self.membership.stop_announcement(), NotSupportedError)
         self.successResultOf(self.membership.stop_announcement())
         self.successResultOf(self.membership.stop_lookup())

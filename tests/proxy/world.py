@@ -111,13 +111,15 @@ class World:
     """
     A server over a hub.
 
+    :param clock: to be used instead of one of its own.
+    :param network: for the server to show, instead of one on the hub.
     :param options: of :class:`ProxyServer`.
     """
 
-    def __init__(self, **options: object) -> None:
-        self.clock = Clock()
+    def __init__(self, clock: Clock | None = None, network: object = None, **options: object) -> None:
+        self.clock = clock or Clock()
         self.hub = LocalHub(self.clock)
-        self.server = ProxyServer(self.hub.network(), reactor=self.clock, **options)
+        self.server = ProxyServer(network or self.hub.network(), reactor=self.clock, **options)
         self.clients: list[RawClient] = []
 
     def settle(self) -> None:

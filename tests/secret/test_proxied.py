@@ -1,4 +1,7 @@
-"""The proxy's own link over ``secret:``, with nothing but endpoint strings: it keeps every promise of a network."""
+"""
+The proxy's own link over ``secret:``, with nothing but endpoint strings; that it keeps every promise of a network is in
+``tests/network/test_proxied.py``.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,6 @@ from spaceswarm_proxy.original import SpaceswarmProxyServer
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from tests.crypto.connect_vectors import CLIENT, SERVER
 from tests.network.support import Collector
-from tests.network.test_proxied import ProxiedConformance
-
-
-class SecretConformanceTests(ProxiedConformance, TestCase):
-    """Every client knows the server by its key."""
-
-    def listen_at(self) -> str:
-        return f"secret:endpoint=tcp\\:0\\:interface=127.0.0.1:key={SERVER.seed.hex()}"
-
-    def connect_to(self, address: Any) -> str:
-        return f"secret:tcp\\:127.0.0.1\\:{address.port}:server={SERVER.public_key.hex()}"
 
 
 class PinnedTests(TestCase):

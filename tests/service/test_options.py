@@ -49,13 +49,22 @@ class ParseTests(OptionsTestCase):
         """Every setting has its option; those that are lists may be repeated."""
         tokens = self.write("secret")
         found = self.parse(
-            *("--listen", "tcp:1", "--listen", "ws:2", "--network", "local", "--no-announce"),
+            *("--listen", "tcp:1", "--listen", "ws:2", "--network", "dht", "--no-announce"),
+            *("--profile", "hyperswarm", "--bootstrap", "a:1", "--bootstrap", "1.2.3.4@b:2", "--host", "127.0.0.1"),
+            *("--port", "0", "--state", "kept", "--ephemeral", "--identity-grace", "7.5"),
             *("--announce-tcp", "a=h:1", "--announce-tcp", "b=h:2", "--token-file", tokens, "--allow-anyone"),
             *("--grace", "2.5", "--log-level", "debug", "--max-clients", "7", "--half-close-grace", "0"),
         )
         expected = Settings(
             listen=("tcp:1", "ws:2"),
-            network="local",
+            network="dht",
+            profile="hyperswarm",
+            bootstrap=("a:1", "1.2.3.4@b:2"),
+            host="127.0.0.1",
+            port=0,
+            state=os.path.abspath("kept"),
+            ephemeral=True,
+            identity_grace=7.5,
             announce=False,
             announce_tcp=("a=h:1", "b=h:2"),
             token_file=os.path.abspath(tokens),
@@ -76,6 +85,7 @@ class ParseTests(OptionsTestCase):
         """Of two switches that contradict each other, the later counts."""
         self.assertTrue(self.parse("--no-announce", "--announce").announce)
         self.assertIs(False, self.parse("--announce", "--no-announce").announce)
+        self.assertIs(False, self.parse("--ephemeral", "--no-ephemeral").ephemeral)
 
     def test_file(self) -> None:
         """A file gives the settings that the command line does not."""
@@ -100,7 +110,10 @@ class RefusalTests(OptionsTestCase):
             (("--max-clients", "0"), "max_clients must be positive, not 0"),
             (("--ready-timeout", "nan"), "--ready-timeout: must be a number, not nan"),
             (("--grace", "soon"), "--grace: must be a number, not 'soon'"),
-            (("--network", "dht"), "network: 'dht' is none of: local"),
+            (("--network", "moon"), "network: 'moon' is none of: dht, local"),
+            (("--bootstrap", "a"), "bootstrap: 'a' is not HOST:PORT"),
+            (("--port", "65536"), "port: must be 0 to 65535, not 65536"),
+            (("--port", "any"), "--port: must be a whole number, not 'any'"),
             (("--log-level", "loud"), "log_level: 'loud' is none of"),
             (("--announce-tcp", "x"), "announce_tcp: 'x' is not TOPIC=HOST:PORT"),
             (("--listen", "frob:1", "--allow-anyone"), "listen: frob:1: Unknown endpoint type"),

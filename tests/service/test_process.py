@@ -24,6 +24,8 @@ from tests.service.child import ROOT, Twistd
 
 READY = bytes.fromhex("020801")
 LOCAL = "tcp:0:interface=127.0.0.1"
+#: For a node that nobody answers.
+ALONE = ("--host", "127.0.0.1", "--port", "0", "--bootstrap", "127.0.0.1:1")
 
 
 class Client(Protocol):
@@ -64,7 +66,7 @@ class ChildTestCase(TestCase):
         return child
 
     def serve(self, *arguments: str) -> Twistd:
-        return self.start("spaceswarm-proxy", "--listen", LOCAL, *arguments)
+        return self.start("spaceswarm-proxy", "--listen", LOCAL, *ALONE, *arguments)
 
     async def connect(self, port: int, token: bytes = b"") -> Client:
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
@@ -118,6 +120,17 @@ class ServeTests(ChildTestCase):
         self.assertEqual(0, await child.ended)
         self.assertNotIn("listening on", child.output)
 
+    async def test_nobody_answers(self) -> None:
+        """A node that nobody answers keeps nobody waiting, and is stopped like any other."""
+        child = self.serve()
+        await child.line("no node of the spaceswarm network answers")
+        client = await self.connect(await child.port())
+        self.assertEqual(READY, await client.answer)
+        assert client.transport is not None
+        client.transport.loseConnection()
+        child.signal("TERM")
+        self.assertEqual((0, ""), (await child.ended, child.errors))
+
     async def test_hangup(self) -> None:
         """SIGHUP has the tokens read again."""
         tokens = Path(self.mktemp())
@@ -142,6 +155,7 @@ class ServeTests(ChildTestCase):
         """The example among your own services starts."""
         example = ROOT / "examples" / "proxy.tac"
         text = example.read_text().replace("tcp:4978:", "tcp:0:").replace("ws:4977:", "ws:0:")
+        text = text.replace("    grace=", '    bootstrap=("127.0.0.1:1",),\n    port=0,\n    grace=')
         Path(self.directory).mkdir()
         (Path(self.directory) / "proxy.tac").write_text(text)
         child = self.start("--python", "proxy.tac")

@@ -9,14 +9,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.testing import MemoryReactorClock, StringTransport
-from twisted.logger import capturedLogs, formatEvent
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from spaceswarm_proxy.interfaces import IPeerReceiver, Peer
+from spaceswarm_proxy.interfaces import HostPort, IPeerReceiver, Peer
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.service import Settings, SettingsError, SpaceswarmProxyService, StartError, proxy as module
 from spaceswarm_proxy.topics import topic
+from tests.dht.stepping import LOOPBACK, SteppedTestCase
+from tests.network.support import Finder
 
 LOCAL = "tcp:4978:interface=127.0.0.1"
 READY = bytes.fromhex("020801")
@@ -75,7 +77,7 @@ class ServiceTestCase(SynchronousTestCase):
         self.reactor = MemoryReactorClock()
 
     def service(self, **settings: Any) -> SpaceswarmProxyService:
-        return SpaceswarmProxyService(Settings(**{"listen": (LOCAL,), **settings}), self.reactor)
+        return SpaceswarmProxyService(Settings(**{"listen": (LOCAL,), "network": "local", **settings}), self.reactor)
 
     def client(self, service: SpaceswarmProxyService, data: bytes = READY) -> ClientTransport:
         """A client that has been heard."""
@@ -127,7 +129,7 @@ class StartTests(ServiceTestCase):
         slow = SlowEndpoint()
         told: list[StartError] = []
         self.patch(module, "endpoint", lambda reactor, text: slow)
-        service = SpaceswarmProxyService(Settings(), self.reactor, failed=told.append)
+        service = SpaceswarmProxyService(Settings(network="local"), self.reactor, failed=told.append)
         service.startService()
         slow.attempt.errback(OSError("no such luck"))
         self.assertEqual([f"cannot listen on {text}: no such luck" for text in Settings().listen[:1]], [str(told[0])])
@@ -138,7 +140,7 @@ class StartTests(ServiceTestCase):
         slow = SlowEndpoint()
         told: list[StartError] = []
         self.patch(module, "endpoint", lambda reactor, text: slow)
-        service = SpaceswarmProxyService(Settings(listen=(LOCAL,)), self.reactor, failed=told.append)
+        service = SpaceswarmProxyService(Settings(listen=(LOCAL,), network="local"), self.reactor, failed=told.append)
         service.startService()
         self.successResultOf(service.stopService())
         self.assertTrue(slow.attempt.called)
@@ -169,6 +171,96 @@ class StartTests(ServiceTestCase):
         self.reactor.advance(0)
         self.reactor.advance(0)
         self.assertEqual([Peer.at("192.0.2.1", 80)], receiver.found)
+
+
+class NodeTests(SteppedTestCase):
+    """The real network, which is the default, by a node of the service's own."""
+
+    def service(self, **settings: Any) -> SpaceswarmProxyService:
+        options = {"listen": (LOCAL,), "host": LOOPBACK, "port": 0, **settings}
+        return SpaceswarmProxyService(Settings(**options), self.reactor)
+
+    def started(self, **settings: Any) -> SpaceswarmProxyService:
+        service = self.service(**settings)
+        service.startService()
+        return service
+
+    def network(self, service: SpaceswarmProxyService) -> Any:
+        assert service.server is not None
+        return service.server.network
+
+    def stop(self, service: SpaceswarmProxyService) -> None:
+        stopped = service.stopService()
+        self.reactor.elapse(5)
+        self.successResultOf(stopped)
+
+    def test_among_others(self) -> None:
+        """It joins the network in which the given node is, and tells where its own is."""
+        net = self.net(2)
+        with capturedLogs() as logs:
+            service = self.started(bootstrap=(str(net.bootstrap[0]),), ephemeral=True)
+        self.reactor.elapse(1)
+        node = self.network(service).far.node
+        self.assertTrue(node.online)
+        lines = [formatEvent(event) for event in logs]
+        self.assertIn(f"a node of the spaceswarm network on {node.address}", lines)
+        self.stop(service)
+
+    def test_leaves(self) -> None:
+        """When it stops, what its clients have announced is taken back."""
+        net = self.net(2)
+        service = self.started(bootstrap=(str(net.bootstrap[0]),))
+        self.reactor.elapse(1)
+        self.network(service).with_identity().announce(topic("room"))
+        self.reactor.elapse(5)
+        counts = [node.stats.topic_records for node in net.nodes]
+        self.stop(service)
+        self.assertEqual(([1, 1], [0, 0]), (counts, [node.stats.topic_records for node in net.nodes]))
+
+    def test_nobody_answers(self) -> None:
+        """When nobody answers it serves its clients all the same, says so in one line, and stops as it should."""
+        with capturedLogs() as logs:
+            service = self.started(bootstrap=(str(HostPort(*self.silent().getsockname())),), profile="hyperswarm")
+            one, two = (self.network(service).with_identity() for _ in range(2))
+            finder = Finder()
+            flushed = [one.lookup(topic("room"), finder).flushed(), two.announce(topic("room")).flushed()]
+            self.reactor.elapse(60)
+        self.assertTrue(finder.knows(two))
+        for waiting in flushed:
+            self.successResultOf(waiting)
+        warnings = [formatEvent(event) for event in logs if event["log_level"] is not LogLevel.info]
+        self.assertEqual(["no node of the hyperswarm network answers; trying again now and then"], warnings)
+        self.stop(service)
+
+    def test_announced_services(self) -> None:
+        """The TCP services of the settings are found by the clients here, too."""
+        service = self.started(announce_tcp=("room=192.0.2.1:80",), bootstrap=("127.0.0.1:1",))
+        receiver = Receiver()
+        self.network(service).lookup(topic("room"), receiver)
+        self.reactor.elapse(0)
+        self.assertEqual([Peer.at("192.0.2.1", 80)], receiver.found)
+        self.stop(service)
+
+    def test_port_in_use(self) -> None:
+        """A port that is not to be had ends the start, in one line; nothing else listens then."""
+        port = self.silent().getsockname()[1]
+        with capturedLogs() as logs:
+            problem = self.assertRaises(StartError, self.service(port=port).startService)
+        self.assertIn("cannot start the node: ", str(problem))
+        self.assertIn(str(problem), [formatEvent(event) for event in logs])
+        self.assertEqual([], self.reactor.tcpServers)
+
+    def test_state(self) -> None:
+        """A state that can't be kept ends it likewise; one that can makes it the same node again."""
+        path = Path(self.mktemp())
+        path.write_text("no directory")
+        self.assertRaises(StartError, self.service(state=str(path)).startService)
+        keys = []
+        for _ in range(2):
+            service = self.started(state=str(path.with_suffix(".d")), bootstrap=("127.0.0.1:1",))
+            keys.append(self.network(service).public_key)
+            self.stop(service)
+        self.assertEqual(1, len(set(keys)))
 
 
 class TokenTests(ServiceTestCase):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 
 from hypothesis import given, settings as hypothesis_settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from spaceswarm_proxy.crypto.profile import PROFILES
 from spaceswarm_proxy.interfaces import HostPort
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.service.settings import (
     LOG_LEVELS,
+    NETWORKS,
     Settings,
     SettingsError,
     TCPService,
@@ -28,6 +31,14 @@ TEXT = st.text(st.characters(blacklist_categories=("Cs", "Cc")), min_size=1)
 SETTINGS = st.builds(
     Settings,
     listen=st.lists(TEXT, min_size=1).map(tuple),
+    network=st.sampled_from(NETWORKS),
+    profile=st.sampled_from(tuple(PROFILES)),
+    bootstrap=st.lists(st.integers(1, 65535).map(lambda port: f"a.example:{port}")).map(tuple),
+    host=st.ip_addresses(v=4).map(str),
+    port=st.none() | st.integers(0, 65535),
+    state=st.none() | TEXT.map(os.path.abspath),
+    ephemeral=st.none() | st.booleans(),
+    identity_grace=st.floats(0, 1e6),
     announce=st.none() | st.booleans(),
     announce_tcp=st.lists(TEXT.map(lambda text: f"{text}=127.0.0.1:80")).map(tuple),
     allow_anyone=st.booleans(),
@@ -97,7 +108,12 @@ class BuildTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """Values that can't be are refused, by name."""
         for layer, expected in (
-            ({"network": "dht"}, "network: 'dht' is none of: local"),
+            ({"network": "moon"}, "network: 'moon' is none of: dht, local"),
+            ({"profile": "moon"}, "profile: 'moon' is none of: spaceswarm, hyperswarm"),
+            ({"bootstrap": ("a.example",)}, "bootstrap: 'a.example' is not HOST:PORT"),
+            ({"host": "a.example"}, "host: "),
+            ({"port": 65536}, "port: must be 0 to 65535, not 65536"),
+            ({"identity_grace": -0.5}, "identity_grace: must not be negative, as -0.5 is"),
             ({"log_level": "loud"}, "log_level: 'loud' is none of: debug, info, warn, error"),
             ({"grace": -1.0}, "grace: must not be negative, as -1 is"),
             ({"listen": ()}, "listen: at least one endpoint is needed"),
@@ -120,9 +136,17 @@ class BuildTests(SynchronousTestCase):
         self.assertEqual(expected, settings.services())
 
     def test_announces(self) -> None:
-        """In the local network topics are announced unless forbidden."""
-        self.assertTrue(Settings().announces)
-        self.assertFalse(Settings(announce=False).announces)
+        """In the local network topics are announced unless forbidden, in the real one if it is asked for."""
+        self.assertTrue(Settings(network="local").announces)
+        self.assertFalse(Settings(network="local", announce=False).announces)
+        self.assertFalse(Settings().announces)
+        self.assertTrue(Settings(announce=True).announces)
+
+    def test_node(self) -> None:
+        """The node begins where its profile says unless told otherwise; a port that is named is the only one."""
+        usual, own = Settings().node_options, Settings(bootstrap=("127.0.0.1:1",), port=5000).node_options
+        self.assertEqual((None, None, True), (usual["bootstrap"], usual["port"], usual["any_port"]))
+        self.assertEqual((("127.0.0.1:1",), 5000, False), (own["bootstrap"], own["port"], own["any_port"]))
 
     def test_text(self) -> None:
         """Numbers on the command line are finite."""
@@ -156,5 +180,7 @@ class TokenTests(SynchronousTestCase):
             self.assertIn(path, str(self.assertRaises(SettingsError, read_tokens, path)))
 
     def test_relative(self) -> None:
-        """The file's name stays right when the process changes its directory."""
-        self.assertTrue(Path(build({"token_file": "tokens"}).token_file or "").is_absolute())
+        """The names of files stay right when the process changes its directory."""
+        found = build({"token_file": "tokens", "state": "state"})
+        for path in (found.token_file, found.state):
+            self.assertTrue(Path(path or "").is_absolute())

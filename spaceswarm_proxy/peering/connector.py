@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.crypto.keys import KeyPair
@@ -42,8 +43,10 @@ from spaceswarm_proxy.peering.room import Room
 from spaceswarm_proxy.peering.schedule import Delayed
 from spaceswarm_proxy.peering.search import Search
 
-#: Seconds that a server has to come to us, when it is to.
+#: Seconds that a server has to come to us, when it is to; and in which one in the local network mostly answers, so that
+#: no holes need to be punched.
 PASSIVE_TIMEOUT = 10.0
+LOCAL_HEAD_START = 0.03
 
 #: Told of the connection, or why there is none, and the time.
 Done = Callable[[Connection | SpaceswarmError, float], None]
@@ -205,9 +208,11 @@ class Connector:
         elif info is None or not punches:
             self._lost(CannotHolepunchError(), now)
         else:
-            if relayed and self._options.local_connection:
-                self._try_locally(answer, now)
-            self._punch(answer, info, now)
+            punch = partial(self._punch, answer, info)
+            if relayed and self._options.local_connection and self._try_locally(answer, now):
+                self._timer = self._room.schedule.call_at(now + LOCAL_HEAD_START, punch)
+            else:
+                punch(now)
 
     def _go_there(self, answer: Answer, now: float) -> None:
         """The server can be reached, or there is no other way to try: at its first address that means something."""
@@ -223,12 +228,16 @@ class Connector:
         self._timer = None
         self._lost(HolepunchAbortedError("the server has not come"), now)
 
-    def _try_locally(self, answer: Answer, now: float) -> None:
-        """Both sides have the same address from outside: the server may be in our local network."""
+    def _try_locally(self, answer: Answer, now: float) -> bool:
+        """
+        Both sides have the same address from outside: the server may be in our local network.
+
+        :returns: whether it is asked there.
+        """
         addresses = answer.payload.addresses4
         theirs = [address for address in addresses if not is_reserved(address) and not is_shunned(address)]
         if not theirs or answer.client_address[:HOST_LENGTH] != answer.server_address[:HOST_LENGTH]:
-            return
+            return False
         candidate = nearest(self._room.local_addresses(), theirs) or theirs[0]
 
         def answered(response: Response | SpaceswarmError, now: float) -> None:
@@ -238,9 +247,11 @@ class Connector:
                 self._lost(self._problem, now)
 
         self._asking.ask(candidate, Command.make(True, PING), answered, now)
+        return True
 
     def _punch(self, answer: Answer, info: HolepunchInfo, now: float) -> None:
         assert self._passage is not None
+        self._timer = None
         payload = answer.payload
         secure = SecurePayload(answer.keys.hash, self._room.profile, self._room.node.chance)
         target = PunchTarget(self._target, answer.relay_address, answer.server_address, payload.firewall, info)

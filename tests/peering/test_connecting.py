@@ -154,6 +154,15 @@ class WaysTests(ConnectingTestCase):
         self.assertEqual((SERVER_SOCKET, self.client_host.address), (connection.socket, connection.address))
         self.assertNothingLeft(1)
 
+    def test_same_network_first(self) -> None:
+        """Who answers in the local network at once needs no holes: none are begun."""
+        self.build_neighbours()
+        self.world.delay = (0.001, 0.002)
+        sockets = self.client_host.sockets
+        opened = sockets.ever_opened
+        client = self.connected()
+        self.assertEqual((SERVER_SOCKET, opened), (client.connection.socket, sockets.ever_opened))
+
     def test_same_network_punching(self) -> None:
         """Where the local network does not let them, punching goes on by its side."""
         self.build_neighbours()

@@ -153,6 +153,11 @@ class FakeSockets:
         self._host = host
         self._next = 2
 
+    @property
+    def ever_opened(self) -> int:
+        """How many there have been."""
+        return self._next - 2
+
     def open(self) -> int:
         if len(self.opened) >= self.most:
             raise OSError("too many open files")

@@ -57,6 +57,8 @@ log = txaio.make_logger()
 
 #: Bytes from which on a protocol is given what has come, and the rest by itself: joining more costs more than a call.
 _JOINED = 32 * 1024
+#: How often a pull producer is asked in one turn: what it writes leaves together.
+_PULLS = 8
 
 
 @implementer(ITCPTransport, IPushProducer, IConsumer, IByteCounts)
@@ -450,9 +452,14 @@ class StreamTransport:
     # Up: how our direction ends.
 
     def _pull(self) -> None:
-        """Ask a pull producer for more; it is asked again when it has written something."""
-        if self._producer is not None and not self._streaming and not self._full:
+        """Ask a pull producer for more, until it or the owner has enough; one that writes later is asked again then."""
+        for _ in range(_PULLS):
+            if self._producer is None or self._streaming or self._full:
+                return
+            before = self.bytes_written
             self._tell(self._producer.resumeProducing)
+            if self.bytes_written == before:
+                return
 
     def _end_writing(self) -> None:
         """Send the end that was asked for, unless the producer is still at it."""

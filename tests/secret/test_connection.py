@@ -236,7 +236,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(blob, bytes(pair.near.protocol.received))
 
     def test_pull_producer(self) -> None:
-        """A pull producer is asked again after each write, and not while the carrier is full."""
+        """A pull producer is asked as long as it writes, and not while the carrier is full."""
         end = alone()
         left = [b"1", b"2", b"3"]
         producer = ScriptedProducer(lambda: left and end.transport.write(left.pop(0)))
@@ -246,7 +246,10 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual([], producer.calls)
         end.connection.resumeProducing()
         end.clock.advance(0)
-        self.assertEqual(([b"1", b"2", b"3"], ["resume"] * 4), (end.exchange(), producer.calls))
+        self.assertEqual([b"1", b"2", b"3"], end.exchange())
+        asked = len(producer.calls)
+        end.clock.advance(0)
+        self.assertEqual(asked, len(producer.calls))
 
     def test_pausing(self) -> None:
         """Pausing is passed on to the carrier."""

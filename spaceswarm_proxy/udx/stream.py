@@ -286,9 +286,9 @@ class Stream(Outlet):
         """
         near, highest, seq, window = self.sender.unacknowledged, -1, 0, 0
         reach = self.sender.next - near
-        last = len(data) - HEADER_LENGTH
-        while position <= last:
-            found, its_window, its_seq, its_ack = PLAIN.unpack_from(data, position)
+        starts = range(position, len(data) - HEADER_LENGTH + 1, stride)
+        headers = b"".join([data[start : start + HEADER_LENGTH] for start in starts])
+        for found, its_window, its_seq, its_ack in PLAIN.iter_unpack(headers):
             if found != key:
                 break
             ahead = (its_ack - near) & MASK

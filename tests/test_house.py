@@ -37,6 +37,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 #: Rooms, and single modules of others, that are pure: values in, values out.
 CORES = (
     "codec",
+    "commands.file_messages",
     "crypto",
     "dht.bootstrap",
     "dht.chance",
@@ -86,6 +87,7 @@ CORES = (
     "peering.protomux",
     "peering.protomux_output",
     "peering.protomux_wire",
+    "peering.pulse",
     "peering.puncher",
     "peering.punching",
     "peering.random_punches",

@@ -2,8 +2,9 @@
 Keeping a server to be found: three nodes near to its key know the way to it, and are heard from all the time.
 
 An *update* looks for the nodes nearest to the hash of the key and announces the server to the first three, its
-*relays*.  Every three seconds they are pinged, which also keeps the address translation in between open; when one is
-missing, when our address has changed, and every five minutes at the latest, there is another update.
+*relays*.  Every three seconds they are pinged (:mod:`~spaceswarm_proxy.peering.pulse`), which also keeps the address
+translation in between open; when one is missing, when our address has changed, and every five minutes at the latest,
+there is another update.
 
 :source: npm ``hyperdht`` 6; spec/dht.md, section 16; spec/connect.md, section 6.7.
 """
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable
 
 from spaceswarm_proxy.crypto.hashing import hash32
 from spaceswarm_proxy.crypto.keys import KeyPair
-from spaceswarm_proxy.dht.commands import ANNOUNCE, FIND_PEER, OK, PING, UNANNOUNCE
+from spaceswarm_proxy.dht.commands import ANNOUNCE, FIND_PEER, OK, UNANNOUNCE
 from spaceswarm_proxy.dht.core import NodeCore
 from spaceswarm_proxy.dht.message import Command, Response
 from spaceswarm_proxy.dht.query import Query, QueryReply
@@ -22,29 +23,30 @@ from spaceswarm_proxy.dht.values import Announce
 from spaceswarm_proxy.errors import SpaceswarmError
 from spaceswarm_proxy.peering.asking import Asking, Question
 from spaceswarm_proxy.peering.noise_payload import RelayPair
+from spaceswarm_proxy.peering.pulse import ROUND, Pulses
 from spaceswarm_proxy.peering.schedule import Delayed, Schedule
 
 #: Nodes that a server announces itself to.
 RELAYS = 3
-#: Seconds between pings, and rounds of them until the next update.
-ROUND = 3.0
-ROUNDS = 100
-#: Rounds after an update in which it does not matter that a relay sees us elsewhere: some address translations change
+#: Seconds from an update to the next one, while nothing happens.
+RENEWAL = 300.0
+#: Seconds after an update in which it does not matter that a relay sees us elsewhere: some address translations change
 #: all the time.
-SETTLED = 10
+SETTLED = 30.0
 #: Seconds until the next update at most, when none of the nodes has taken the announce; at first it is one round.
 MAX_RETRY = 60.0
 #: Updates by which relays are known, the current one included: what they pass on may still be under way.
 GENERATIONS = 3
 
-_PING = Command.make(True, PING)
-
 
 class Announcer:
     """The announces of one server."""
 
-    def __init__(self, node: NodeCore, schedule: Schedule, key_pair: KeyPair) -> None:
-        """:param key_pair: the server's; signs."""
+    def __init__(self, node: NodeCore, schedule: Schedule, pulses: Pulses, key_pair: KeyPair) -> None:
+        """
+        :param pulses: those of all servers of the node.
+        :param key_pair: the server's; signs.
+        """
         self.target = hash32(key_pair.public_key)
         #: The relays, each with our address as it sees it.
         self.relays: tuple[RelayPair, ...] = ()
@@ -54,6 +56,7 @@ class Announcer:
         self.relays_changed: Callable[[], None] = _nothing
         self._node = node
         self._schedule = schedule
+        self._pulses = pulses
         self._key_pair = key_pair
         self._find = Command.make(False, FIND_PEER, self.target)
         self._active = False
@@ -69,7 +72,8 @@ class Announcer:
         self._asking = Asking(node)
         self._query: Query | None = None
         self._timer: Delayed | None = None
-        self._rounds = 0
+        # When the last update was over.
+        self._updated_at = 0.0
         self._retry = ROUND
         self._wanted = False
 
@@ -87,7 +91,7 @@ class Announcer:
         self.resume(now)
 
     def refresh(self) -> None:
-        """Something has changed: the next round is an update."""
+        """Something has changed: the next ping is followed by an update."""
         self._wanted = True
 
     def leave(self, done: Callable[[float], None], now: float) -> None:
@@ -111,6 +115,7 @@ class Announcer:
 
     def _halt(self) -> None:
         self._asking.forget()
+        self._unwatch()
         if self._query is not None:
             self._query.cancel()
             self._query = None
@@ -136,6 +141,7 @@ class Announcer:
 
     def _update(self, now: float) -> None:
         self._timer = None
+        self._unwatch()
         self._wanted = False
         self._generations = [{}, *self._generations[:-1]]
         query = Query(self._node, self.target, self._find, on_end=self._found)
@@ -184,10 +190,11 @@ class Announcer:
             self.relays_changed()
 
     def _finish(self, now: float) -> None:
-        self._rounds = 0
+        self._updated_at = now
         if self.relays:
             self._retry = ROUND
-            self._timer = self._schedule.call_at(now + ROUND, self._ping)
+            for pair in self.relays:
+                self._pulses.watch(pair.relay_address, self._heard, now)
         else:
             self._timer = self._schedule.call_at(now + self._retry, self._update)
             self._retry = min(2 * self._retry, MAX_RETRY)
@@ -211,22 +218,19 @@ class Announcer:
 
     # Between updates.
 
-    def _ping(self, now: float) -> None:
-        self._timer = None
-        self._rounds += 1
-        self._asking.ask_all((Question(pair.relay_address, _PING) for pair in self.relays), self._ponged, now)
+    def _unwatch(self) -> None:
+        for pair in self.relays:
+            self._pulses.unwatch(pair.relay_address, self._heard)
 
-    def _ponged(self, answers: list[tuple[bytes, Response]], now: float) -> None:
-        missing = len(answers) < len(self.relays)
-        if self._wanted or missing or self._rounds >= ROUNDS or self._has_moved(answers):
+    def _heard(self, relay: bytes, answer: Response | SpaceswarmError, now: float) -> None:
+        """A relay has been pinged."""
+        due = self._wanted or now - self._updated_at >= RENEWAL
+        if due or not isinstance(answer, Response) or self._has_moved(relay, answer, now):
             self._update(now)
-        else:
-            self._timer = self._schedule.call_at(now + ROUND, self._ping)
 
-    def _has_moved(self, answers: list[tuple[bytes, Response]]) -> bool:
+    def _has_moved(self, relay: bytes, answer: Response, now: float) -> bool:
         """Does a relay see us elsewhere than when we announced ourselves, so that it sends everything there?"""
-        before = dict(self.relays)
-        return self._rounds >= SETTLED and any(before[address] != answer.to for address, answer in answers)
+        return now - self._updated_at >= SETTLED and RelayPair(relay, answer.to) not in self.relays
 
 
 def _nothing() -> None:

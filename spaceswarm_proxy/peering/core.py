@@ -5,6 +5,7 @@ Connections of one node, without its sockets: servers that listen, and attempts 
 
     Router       which server a message is for                   router.py
     Listener     a server                                        listener.py, server_handshake.py, announcer.py
+    Pulses       nodes that servers hear from all the time       pulse.py
     Connector    an attempt to connect to one                    connector.py, search.py
     Passage      a stream, while a way for it is looked for      passage.py
     Punching     holes in address translations                   punching.py, puncher.py

@@ -88,7 +88,7 @@ class Listener:
         self.room = room
         self.key_pair = key_pair
         self.options = options
-        self.announcer = Announcer(room.node, room.schedule, key_pair)
+        self.announcer = Announcer(room.node, room.schedule, room.pulses, key_pair)
         self.admission = Admission(options.limits, now)
         self.closed = False
         self.suspended = False

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from spaceswarm_proxy.dht.core import NodeCore
 from spaceswarm_proxy.peering.noise_payload import RelayThrough
+from spaceswarm_proxy.peering.pulse import Pulses
 from spaceswarm_proxy.peering.punching import Punching, Sockets
 from spaceswarm_proxy.peering.raw import RawStreams
 from spaceswarm_proxy.peering.relaying import Relaying
@@ -39,6 +40,7 @@ class Room:
         self.streams = streams
         self.relaying = relaying
         self.schedule = Schedule()
+        self.pulses = Pulses(node, self.schedule)
         self.punching = Punching(node, sockets, self.schedule)
         self.routes = Routes()
         #: Relays of peers that we were connected with, by their public keys.

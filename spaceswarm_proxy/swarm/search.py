@@ -230,7 +230,10 @@ class TopicSearch:
             await self.quiet()
             self._announcement = self._context.network.announce(self.topic)
         await self._note("announce", self._announcement.flushed())
-        self._announced = "announce" not in self._problems
+        first, self._announced = not self._announced, "announce" not in self._problems
+        if first and self._announced and self._lookup is not None:
+            # Two who begin at the same moment both look before either can be found: the later one looks again.
+            self._lookup.update()
 
     async def _note(self, part: str, flushed: Awaitable[None]) -> None:
         """Wait for a part of the refresh, and remember what is wrong with it.  Not to be able to is no failure."""

@@ -7,10 +7,12 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht.message import REQUEST_BYTE
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET
-from spaceswarm_proxy.peering.announcer import MAX_RETRY, RELAYS, ROUND, ROUNDS, Announcer
-from tests.crypto.connect_vectors import SERVER
+from spaceswarm_proxy.peering.announcer import MAX_RETRY, RELAYS, RENEWAL, Announcer
+from spaceswarm_proxy.peering.pulse import ROUND
+from tests.crypto.connect_vectors import CLIENT, SERVER
 from tests.peering.world import PeeringWorld
 
 TARGET = hash32(SERVER.public_key)
@@ -29,8 +31,12 @@ class AnnouncerTestCase(SynchronousTestCase):
         options: dict[str, Any] = {"public": True} if self.public else {"behind_nat": True, "ephemeral": True}
         self.host = self.world.peer(**options)
         self.world.run(10)
-        self.announcer = Announcer(self.host.core, self.host.peering.room.schedule, SERVER)
+        self.announcer = self.announcer_for(SERVER)
         self.updated: list[float] = []
+
+    def announcer_for(self, key_pair: KeyPair) -> Announcer:
+        room = self.host.peering.room
+        return Announcer(self.host.core, room.schedule, room.pulses, key_pair)
 
     def start(self) -> None:
         self.announcer.start(self.updated.append, self.world.now)
@@ -79,7 +85,7 @@ class AnnouncerTests(AnnouncerTestCase):
     def test_once(self) -> None:
         """That it is done is told once, however many updates follow."""
         self.start()
-        self.world.run(3 * ROUND * ROUNDS)
+        self.world.run(3 * RENEWAL)
         self.assertEqual(1, len(self.updated))
 
     def test_news(self) -> None:
@@ -88,7 +94,7 @@ class AnnouncerTests(AnnouncerTestCase):
         self.announcer.relays_changed = lambda: news.append(set(self.announcer.relay_addresses))
         self.start()
         first = self.relays()
-        self.world.run(2 * ROUND * ROUNDS)
+        self.world.run(2 * RENEWAL)
         self.assertEqual([first], news)
         self.world.unplug(self.host_at(next(iter(first))))
         self.world.run(ROUND + 4 + UPDATE)
@@ -110,6 +116,32 @@ class AnnouncerTests(AnnouncerTestCase):
         for relay in self.relays():
             self.assertIn(sent.count(relay), range(9, 14))
 
+    def test_pings_shared(self) -> None:
+        """Servers of one node that have relays in common do not ping them more often than one alone."""
+        self.start()
+        other, updated = self.announcer_for(CLIENT), list[float]()
+        self.call(other.start, updated.append)
+        self.world.run_until(lambda: bool(updated), 20)
+        nodes = self.relays() | {pair.relay_address for pair in other.relays}
+        self.assertLess(len(nodes), 2 * RELAYS)
+        self.assertEqual(len(nodes), len(self.host.peering.room.pulses))
+        self.leave()
+        self.world.run(2)
+        self.assertEqual(RELAYS, len(self.host.peering.room.pulses))
+
+    def test_relay_lost_shared(self) -> None:
+        """When a relay that servers have in common does not answer, all of them replace it."""
+        self.start()
+        twin, updated = self.announcer_for(SERVER), list[float]()
+        self.call(twin.start, updated.append)
+        self.world.run_until(lambda: bool(updated), 20)
+        lost = twin.relays[0].relay_address
+        self.assertIn(lost, self.relays())
+        self.world.unplug(self.host_at(lost))
+        self.world.run(ROUND + 4 + UPDATE)
+        for relays in (self.relays(), {pair.relay_address for pair in twin.relays}):
+            self.assertEqual((RELAYS, False), (len(relays), lost in relays))
+
     def test_update_in_time(self) -> None:
         """After five minutes at the latest the announce is made again, long before nodes forget it."""
         self.start()
@@ -117,7 +149,7 @@ class AnnouncerTests(AnnouncerTestCase):
             assert node.core.store is not None
             node.core.store.unannounce(TARGET, SERVER.public_key)
         self.assertEqual(set(), self.known_to())
-        self.world.run(ROUND * ROUNDS * 1.05 + UPDATE)
+        self.world.run(RENEWAL * 1.05 + UPDATE)
         self.assertEqual(RELAYS, len(self.known_to()))
 
     def test_relay_lost(self) -> None:

@@ -142,9 +142,21 @@ class RefreshTests(SynchronousTestCase):
         """A refresh asks again for both."""
         scene = Scene()
         session = scene.join()
+        before = scene.lookup.updates
         self.assertNoResult(session.refresh())
-        self.assertEqual((scene.lookup.updates, scene.announcement.updates), (1, 1))
+        self.assertEqual((scene.lookup.updates, scene.announcement.updates), (before + 1, 1))
         self.assertEqual((len(scene.network.lookups), len(scene.network.announcements)), (1, 1))
+
+    def test_looks_again(self) -> None:
+        """Who can be found now looks once more: somebody may have begun at the same moment; refreshes do not."""
+        scene = Scene()
+        session = scene.join()
+        self.assertEqual(1, scene.lookup.updates)
+        session.refresh()
+        self.assertEqual(2, scene.lookup.updates)
+        alone = Scene()
+        alone.join(server=False)
+        self.assertEqual(0, alone.lookup.updates)
 
     def test_under_way(self) -> None:
         """A refresh during a refresh is the same one."""
@@ -251,8 +263,9 @@ class RefreshTests(SynchronousTestCase):
         scene = Scene()
         scene.join()
         scene.swarm.join(OTHER_TOPIC, server=False)
+        before = [lookup.updates for lookup in scene.network.lookups]
         scene.network.go_online()
-        self.assertEqual([lookup.updates for lookup in scene.network.lookups], [1, 1])
+        self.assertEqual([lookup.updates for lookup in scene.network.lookups], [count + 1 for count in before])
         self.assertEqual(scene.announcement.updates, 1)
 
 

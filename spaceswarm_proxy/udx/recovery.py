@@ -17,6 +17,8 @@ _REORDERING_THRESHOLD = 3
 _PROBE_SLACK = 0.002
 #: The shortest round trip that is believed, in units of the shortest so far: a small packet is faster than large ones.
 _PLAUSIBLE = 0.8
+#: Probes without an answer, each of which waits twice as long as the one before.
+_MAX_PROBES = 3
 #: Seconds that packets are taken to be late by at most.
 _MAX_LATENESS = 0.05
 #: The silence between two retransmissions, and what ends the stream, in units of the first.
@@ -33,7 +35,7 @@ class LossDetector:
         "_lateness",
         "_newest_end",
         "_newest_round_trip",
-        "_probed",
+        "_probes",
         "_progress_at",
         "_times",
         "late_at",
@@ -61,8 +63,8 @@ class LossDetector:
         self._highest = first
         # How late packets came that others overtook, of late.
         self._lateness = 0.0
-        # Is a probe under way, since the last sample of a round trip?
-        self._probed = False
+        # Probes since the last sample of a round trip.
+        self._probes = 0
 
     # What happens.
 
@@ -77,7 +79,7 @@ class LossDetector:
         """A flight has arrived."""
         round_trip = now - flight.sent_at
         if flight.tries == 1:
-            self._probed = False
+            self._probes = 0
             if flight.first < self._highest:
                 self._note_lateness(round_trip)
         elif round_trip < _PLAUSIBLE * self._times.shortest:
@@ -106,19 +108,22 @@ class LossDetector:
         self._arm_probe(now)
 
     def _arm_probe(self, now: float) -> None:
-        """Also while others are missing, unlike RFC 8985: or else a last packet that is lost twice costs a time-out."""
+        """
+        Also while others are missing, and after a probe, unlike RFC 8985: or else a last packet that is lost twice costs
+        a time-out.
+        """
         flights = self._flights
-        if not flights.flying or flights.lost or self._probed:
+        if not flights.flying or flights.lost or self._probes >= _MAX_PROBES:
             self.probe_at = inf
             return
         smoothed = self._times.smoothed
         wait = 1.0 if smoothed is None else 2 * smoothed + _PROBE_SLACK
-        self.probe_at = min(now + wait, self.timeout_at)
+        self.probe_at = min(now + wait * (1 << self._probes), self.timeout_at)
 
-    def probed(self) -> None:
-        """A probe has left."""
-        self._probed = True
-        self.probe_at = inf
+    def probed(self, now: float) -> None:
+        """A probe leaves; another one may, later."""
+        self._probes += 1
+        self._arm_probe(now)
 
     # What is lost.
 

@@ -331,7 +331,7 @@ class Sender:
 
     def _probe(self, now: float) -> None:
         """Send one packet more, so that its acknowledgement shows what was lost; an old one if there is no new one."""
-        self._detector.probed()
+        self._detector.probed(now)
         if self.has_news and self.remote_window and self._launch(1, self.mtu.payload, 0, now):
             return
         flight = self.flights.last_flying()

@@ -188,11 +188,14 @@ class ProbeTests(Bench):
         self.send()
         self.assertAlmostEqual(self.now + 0.202, self.detector.probe_at)
 
-    def test_again_only_when_heard(self) -> None:
-        """One probe is under way at most, until a round trip has been seen again."""
+    def test_again(self) -> None:
+        """Three probes wait twice as long each; then it is left to the time-out, until a round trip has been seen."""
         self.know_the_path()
         self.send(2)
-        self.detector.probed()
+        for wait in (0.404, 0.808):
+            self.detector.probed(self.now)
+            self.assertAlmostEqual(self.now + wait, self.detector.probe_at)
+        self.detector.probed(self.now)
         self.send()
         self.assertEqual(inf, self.detector.probe_at)
         self.now += ROUND_TRIP

@@ -271,7 +271,8 @@ class LossTests(Bench):
 
     def test_time_out(self) -> None:
         """After the silence that follows, one packet tries again, and again."""
-        self.advance()
+        while self.sender.state != LOSS:
+            self.advance()
         firsts = []
         while not self.sender.hopeless:
             _, sent = self.advance()

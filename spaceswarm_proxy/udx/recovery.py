@@ -109,8 +109,8 @@ class LossDetector:
 
     def _arm_probe(self, now: float) -> None:
         """
-        Also while others are missing, and after a probe, unlike RFC 8985: or else a last packet that is lost twice costs
-        a time-out.
+        Also while others are missing, and after a probe, unlike RFC 8985: or else a last packet that is lost twice
+        costs a time-out.
         """
         flights = self._flights
         if not flights.flying or flights.lost or self._probes >= _MAX_PROBES:

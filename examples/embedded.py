@@ -5,7 +5,7 @@ The service listens on this machine only, at a port that nobody needs to know: c
 its topic::
 
     python examples/embedded.py
-    spaceswarm pipe "examples/greeting"
+    spaceswarm pipe "examples/greeting" --proxy tcp:127.0.0.1:4978
 
 An argument is where to listen; without, ``tcp:4978:interface=127.0.0.1``.
 """

@@ -459,6 +459,15 @@ class SuspendedError(DHTError):
     reference_code = "SUSPENDED"
 
 
+# Files.
+
+
+class FileMismatchError(SpaceswarmError):
+    """The file that has come is not the one that was offered."""
+
+    code = "file-mismatch"
+
+
 # The end.
 
 

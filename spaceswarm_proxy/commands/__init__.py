@@ -12,7 +12,22 @@ from collections.abc import Sequence
 from twisted.internet import task
 
 from spaceswarm_proxy import __version__
-from spaceswarm_proxy.commands import announce, chat, connect, demo, get, listen, lookup, node, ping, pipe, put, relay
+from spaceswarm_proxy.commands import (
+    announce,
+    chat,
+    connect,
+    demo,
+    get,
+    listen,
+    lookup,
+    node,
+    ping,
+    pipe,
+    put,
+    receive,
+    relay,
+    send,
+)
 from spaceswarm_proxy.commands.command import Command
 from spaceswarm_proxy.commands.options import add_logging_options
 from spaceswarm_proxy.commands.supervisor import begin_logging, supervise
@@ -22,6 +37,8 @@ COMMANDS: tuple[Command, ...] = (
     demo.COMMAND,
     chat.COMMAND,
     pipe.COMMAND,
+    send.COMMAND,
+    receive.COMMAND,
     listen.COMMAND,
     connect.COMMAND,
     lookup.COMMAND,

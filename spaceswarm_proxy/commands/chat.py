@@ -19,7 +19,8 @@ from zope.interface import implementer
 
 from spaceswarm_proxy.commands.command import Command, CommandError
 from spaceswarm_proxy.commands.narrator import Narrator, watch_link
-from spaceswarm_proxy.commands.options import add_proxy_options, add_timeout, add_topic, in_time, make_network
+from spaceswarm_proxy.commands.network_options import add_network_options, make_network
+from spaceswarm_proxy.commands.options import add_timeout, add_topic, in_time
 from spaceswarm_proxy.commands.stages import Stages
 from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, detach, flags_restored
 from spaceswarm_proxy.interfaces import PeerAddress
@@ -34,31 +35,31 @@ FLUSHING = 1.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The topic, one's name, the server, and how long to wait."""
+    """The topic, one's name, the network, and how long to wait."""
     add_topic(parser)
     parser.add_argument("--name", default="", help="what the others see you as; by default, the name of your account")
-    add_timeout(parser, "the proxy server cannot be reached")
-    add_proxy_options(parser)
+    add_timeout(parser, "the network cannot be reached")
+    add_network_options(parser)
 
 
 async def run(reactor: Any, options: Namespace, stdin: int = STDIN, stdout: int = STDOUT) -> int:
     """
     Chat until standard input ends, or the command is cancelled.
 
-    :raises CommandError: the proxy server could not be reached in time.
-    :raises SpaceswarmError: it does not want us.
+    :raises CommandError: the network could not be reached in time.
+    :raises SpaceswarmError: the proxy server does not want us.
     """
     narrator = Narrator("chat", options.quiet)
-    network = make_network(reactor, options)
+    network, name = make_network(reactor, options, narrator)
     room = Room(printable(options.name or _account())[:MAX_NAME], narrator)
-    watch_link(network, narrator, room.stages.fail)
+    watch_link(network, name, narrator, room.stages.fail)
     network.events.on("connected", room.stages.begin)
     swarm = Swarm(network, room, reactor=reactor)
     with flags_restored(stdin, stdout):
         attach(room.console, stdin, stdout, reactor)
         try:
             swarm.join(options.topic)
-            await in_time(room.stages.begun, options, reactor, "the proxy server could not be reached")
+            await in_time(room.stages.begun, options, reactor, f"{name} could not be reached")
             await room.stages.finished
         except CancelledError:
             narrator.progress("interrupted")
@@ -257,5 +258,9 @@ COMMAND = Command(
     run=run,
     description="""\
 Send the lines that you type to everybody who is under the topic, and show theirs. Ctrl-D or Ctrl-C ends it.
-Names are what people call themselves; the digits after a name are those of their public key.""",
+Names are what people call themselves; the digits after a name are those of their public key.
+
+  spaceswarm chat 'my room'
+  spaceswarm chat 'my room' --profile hyperswarm
+  spaceswarm chat 'my room' --proxy tcp:127.0.0.1:4978""",
 )

@@ -58,12 +58,21 @@ async def run(reactor: Any, options: Namespace, stdin: int = STDIN, stdout: int 
 
 
 def _open(session: Session, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    return open_stream(session, factory, session.options.timeout)
+
+
+def open_stream(session: Session, factory: IProtocolFactory, timeout: float | None) -> Deferred[IProtocol]:
+    """
+    Connect to the peer that the options name, in the ways that they allow.
+
+    :param timeout: seconds, after which the Deferred that is returned fails with ``ConnectTimeoutError``.
+    """
     options = session.options
     opening = session.node.connect(
         options.key, factory, relay_through=options.relay_through, local_connection=options.local
     )
-    if options.timeout is not None:
-        opening.addTimeout(options.timeout, session.reactor, _too_late)
+    if timeout is not None:
+        opening.addTimeout(timeout, session.reactor, _too_late)
     return opening
 
 

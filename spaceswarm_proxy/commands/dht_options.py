@@ -23,6 +23,11 @@ Value = TypeVar("Value")
 #: The host that stands for all of this machine's.
 ANY_HOST = "0.0.0.0"
 
+#: What the arguments that are only about a node are, if they are not given.
+NODE_DEFAULTS = {
+    "bootstrap": None, "profile": SPACESWARM.name, "stream_label": None, "host": ANY_HOST, "port": 0
+}  # fmt: skip
+
 
 def argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     """:returns: the same for argparse, which then tells the user what a ``ValueError`` says."""
@@ -42,6 +47,12 @@ def add_dht_options(parser: ArgumentParser, usual_port: bool = False) -> None:
 
     :param usual_port: be where others expect a node, unless told otherwise.
     """
+    add_node_options(parser, usual_port)
+    parser.add_argument("--json", action="store_true", help="for programs: an object a line on standard output")
+
+
+def add_node_options(parser: ArgumentParser, usual_port: bool = False) -> None:
+    """The same, for commands that tell people only."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "--bootstrap",
@@ -64,7 +75,6 @@ def add_dht_options(parser: ArgumentParser, usual_port: bool = False) -> None:
         default=None if usual_port else 0,
         help=f"the UDP port to use; by default {usual}",
     )
-    parser.add_argument("--json", action="store_true", help="for programs: an object a line on standard output")
 
 
 def add_mutable(parser: ArgumentParser, number: str) -> None:

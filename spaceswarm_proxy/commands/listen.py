@@ -56,7 +56,7 @@ async def run(reactor: Any, options: Namespace, stdin: int = STDIN, stdout: int 
         return await run_with_node(reactor, options, stderr, converse, begun=None)
 
 
-async def _listen(session: Session, factory: Factory) -> PeerPort:
+async def be_found(session: Session, factory: Factory) -> PeerPort:
     """Be found, and tell by which key."""
     options, node = session.options, session.node
     await session.reach_network()
@@ -79,7 +79,7 @@ async def _listen(session: Session, factory: Factory) -> PeerPort:
 
 async def _serve(session: Session) -> None:
     forwarding = Forwarding(session, partial(_dial, session), attrgetter("came"))
-    await _listen(session, forwarding)
+    await be_found(session, forwarding)
     try:
         await in_time(forwarding.stages.begun, session.options, session.reactor, _NOBODY)
         await forwarding.stages.finished
@@ -104,7 +104,7 @@ async def _converse(session: Session, stdin: int, stdout: int) -> None:
     keep = session.options.keep
     door = _Door(lambda: Conversation(session.reactor, stdin, stdout, closes=not keep))
     guest = door.expect()
-    port = await _listen(session, door)
+    port = await be_found(session, door)
     await in_time(guest.stages.begun, session.options, session.reactor, _NOBODY)
     if not keep:
         port.stopListening()

@@ -10,6 +10,9 @@ from typing import TextIO
 from spaceswarm_proxy.errors import AuthenticationError, ClosedError
 from spaceswarm_proxy.interfaces import INetwork
 
+#: Goes back to where the line begins, and wipes it.
+WIPE = "\r\x1b[K"
+
 
 class Narrator:
     """Says a line at a time."""
@@ -23,31 +26,58 @@ class Narrator:
         self._prefix = prefix
         self._quiet = quiet
         self._stream = stream
+        # There is a line on the terminal that does not stay.
+        self._passing = False
 
     def say(self, text: str) -> None:
         """Tell something that must be known."""
-        # That nobody can read it is no reason to stop working.
-        with suppress(OSError):
-            print(f"{self._prefix}: {text}", file=self._stream or sys.stderr, flush=True)
+        self.clear()
+        self._print(f"{self._prefix}: {text}\n")
 
     def progress(self, text: str) -> None:
         """Tell how it goes, unless that is not wanted."""
         if not self._quiet:
             self.say(text)
 
+    def rewrite(self, text: str, otherwise: bool) -> None:
+        """
+        Tell how it goes in a line that the next one takes the place of.
 
-def watch_link(network: INetwork, narrator: Narrator, refused: Callable[[Exception], None]) -> None:
+        :param otherwise: tell it also where that cannot be: not on a terminal.
+        """
+        if self._quiet:
+            return
+        if (self._stream or sys.stderr).isatty():
+            self._print(f"{WIPE}{self._prefix}: {text}")
+            self._passing = True
+        elif otherwise:
+            self.say(text)
+
+    def clear(self) -> None:
+        """Wipe that line, if there is one."""
+        if self._passing:
+            self._passing = False
+            self._print(WIPE)
+
+    def _print(self, text: str) -> None:
+        # That nobody can read it is no reason to stop working.
+        with suppress(OSError):
+            print(text, end="", file=self._stream or sys.stderr, flush=True)
+
+
+def watch_link(network: INetwork, name: str, narrator: Narrator, refused: Callable[[Exception], None]) -> None:
     """
-    Tell of the link to the proxy server: that it is up, and once each time that it is not.
+    Tell of the link to a network: that it is up, and once each time that it is not.
 
-    :param refused: called if the server does not want us, when it is no use to go on.
+    :param name: what it leads to.
+    :param refused: called if a proxy server does not want us, when it is no use to go on.
     """
     told = False
 
     def connected() -> None:
         nonlocal told
         told = False
-        narrator.progress("connected to the proxy server")
+        narrator.progress(f"connected to {name}")
 
     def disconnected(problem: Exception) -> None:
         nonlocal told

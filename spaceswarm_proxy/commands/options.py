@@ -9,14 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
-from twisted.internet.endpoints import clientFromString
-from twisted.internet.interfaces import IStreamClientEndpoint
 
 from spaceswarm_proxy import topics
 from spaceswarm_proxy.commands.command import CommandError
 from spaceswarm_proxy.crypto.keys import SEED_LENGTH, KeyPair
-from spaceswarm_proxy.endpoint_strings import DEFAULT_PROXY
-from spaceswarm_proxy.proxy.client import ProxyNetwork
 
 
 def add_logging_options(parser: ArgumentParser) -> None:
@@ -29,20 +25,6 @@ def add_logging_options(parser: ArgumentParser) -> None:
 def add_topic(parser: ArgumentParser) -> None:
     """The topic that the command is about: ``topic``, 32 bytes."""
     parser.add_argument("topic", metavar="TOPIC", type=topics.topic, help="64 hex digits, or any text")
-
-
-def add_proxy_options(parser: ArgumentParser) -> None:
-    """How to reach the network through a proxy server: for :func:`make_network`."""
-    group = parser.add_argument_group("proxy server")
-    group.add_argument(
-        "--proxy",
-        metavar="ENDPOINT",
-        action="append",
-        help=f"where the server is, as a Twisted client endpoint: {DEFAULT_PROXY} (the default), ws:HOST:PORT,"
-        " tls:HOST:PORT, unix:PATH; given again: another one to try when that fails",
-    )
-    group.add_argument("--token-file", metavar="FILE", type=Path, help="a file with the token that the server asks for")
-    add_seed(group)
 
 
 def add_seed(group: argparse._ArgumentGroup) -> None:
@@ -88,24 +70,6 @@ def seconds(text: str) -> float:
     return value
 
 
-def make_network(reactor: Any, options: argparse.Namespace) -> ProxyNetwork:
-    """
-    The network behind the proxy server that the user named.
-
-    :raises CommandError: an endpoint or a file is not what it should be.
-    """
-    endpoints = [_endpoint(reactor, text) for text in options.proxy or [DEFAULT_PROXY]]
-    return ProxyNetwork(endpoints, key_pair=key_pair(options), token=_token(options), reactor=reactor)
-
-
-def _endpoint(reactor: Any, text: str) -> IStreamClientEndpoint:
-    try:
-        return clientFromString(reactor, text)
-    # A parser, ours or another's, is called with what the text says: its wrong names and numbers are TypeErrors.
-    except (ValueError, TypeError, LookupError, OSError) as problem:
-        raise CommandError(f"--proxy {text}: not a client endpoint: {problem}") from problem
-
-
 def key_pair(options: Namespace) -> KeyPair | None:
     """
     Whom the user wants to be; ``None`` for somebody new.
@@ -115,17 +79,18 @@ def key_pair(options: Namespace) -> KeyPair | None:
     value = options.seed
     if options.seed_file is not None:
         try:
-            value = seed(_read(options.seed_file))
+            value = seed(read_text(options.seed_file))
         except ArgumentTypeError as problem:
             raise CommandError(f"{options.seed_file}: {problem}") from problem
     return None if value is None else KeyPair.from_seed(value)
 
 
-def _token(options: Namespace) -> bytes | None:
-    return None if options.token_file is None else _read(options.token_file).encode()
+def read_text(path: Path) -> str:
+    """
+    Read a short text, without blanks at its ends.
 
-
-def _read(path: Path) -> str:
+    :raises CommandError: there is none.
+    """
     try:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as problem:

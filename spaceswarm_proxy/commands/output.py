@@ -40,6 +40,11 @@ class Output:
         else:
             self.narrator.progress(text)
 
+    def event(self, event: str, **fields: Field) -> None:
+        """Something has happened that only programs are told in this way."""
+        if self._json:
+            self._write_event(event, fields)
+
     def result(self, event: str, data: str | bytes, **fields: Field) -> None:
         """
         What the command is for.

@@ -15,8 +15,8 @@ LOOPBACK = "127.0.0.1"
 MAX_STREAMS = 500
 
 
-def add_peer_options(parser: ArgumentParser) -> None:
-    """The ways to the peer, and how many streams."""
+def add_ways(parser: ArgumentParser) -> None:
+    """The ways to the peer."""
     parser.add_argument(
         "--relay-through",
         metavar="KEY[,KEY]",
@@ -27,6 +27,11 @@ def add_peer_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--no-local", dest="local", action="store_false", help="do without addresses in the local network"
     )
+
+
+def add_peer_options(parser: ArgumentParser) -> None:
+    """The ways to the peer, and how many streams."""
+    add_ways(parser)
     parser.add_argument(
         "--max-streams",
         metavar="NUMBER",

@@ -26,7 +26,8 @@ from zope.interface import implementer
 from spaceswarm_proxy.commands.command import Command
 from spaceswarm_proxy.commands.local_end import LocalEnd
 from spaceswarm_proxy.commands.narrator import Narrator, watch_link
-from spaceswarm_proxy.commands.options import add_proxy_options, add_timeout, add_topic, in_time, make_network
+from spaceswarm_proxy.commands.network_options import add_network_options, make_network
+from spaceswarm_proxy.commands.options import add_timeout, add_topic, in_time
 from spaceswarm_proxy.commands.stages import Stages
 from spaceswarm_proxy.commands.standard_io import STDIN, STDOUT, attach, detach, flags_restored
 from spaceswarm_proxy.interfaces import PeerAddress
@@ -39,10 +40,10 @@ SETTLING = 1.0
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The topic, the server, and how long to wait."""
+    """The topic, the network, and how long to wait."""
     add_topic(parser)
     add_timeout(parser, "no peer is connected")
-    add_proxy_options(parser)
+    add_network_options(parser)
 
 
 async def run(reactor: Any, options: Namespace, stdin: int = STDIN, stdout: int = STDOUT) -> int:
@@ -53,9 +54,9 @@ async def run(reactor: Any, options: Namespace, stdin: int = STDIN, stdout: int 
     :raises SpaceswarmError: the stream or the link failed.
     """
     narrator = Narrator("pipe", options.quiet)
-    network = make_network(reactor, options)
+    network, name = make_network(reactor, options, narrator)
     pipe = Pipe(reactor, stdin, stdout)
-    watch_link(network, narrator, pipe.stages.fail)
+    watch_link(network, name, narrator, pipe.stages.fail)
     swarm = Swarm(network, pipe, reactor=reactor, max_peers=1)
     with flags_restored(stdin, stdout):
         try:
@@ -173,5 +174,7 @@ Connect standard input and output to the first peer found under a topic, until b
 everything. To send a file, on one machine and on another:
 
   spaceswarm pipe 'some secret topic' < big.iso
-  spaceswarm pipe 'some secret topic' > big.iso < /dev/null""",
+  spaceswarm pipe 'some secret topic' > big.iso < /dev/null
+
+They are nodes of the network themselves, unless --proxy names a server that is one for them.""",
 )

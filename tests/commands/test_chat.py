@@ -13,6 +13,7 @@ from spaceswarm_proxy.commands.command import CommandError
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from spaceswarm_proxy.swarm import Swarm
 from spaceswarm_proxy.topics import topic
+from tests.commands.dht_support import DHTCommandCase
 from tests.commands.support import CommandCase, Terminal, reactor
 
 ROOM = "a room"
@@ -135,3 +136,30 @@ class ChatTests(CommandCase):
     def test_printable(self) -> None:
         """Control characters become blanks."""
         self.assertEqual("a b c", printable("\ta\x1bb\x9bc\n"))
+
+
+class DirectTests(DHTCommandCase):
+    """The same without a proxy server."""
+
+    async def test_everybody(self) -> None:
+        """Two who begin at the same moment, as nodes of the network, hear each other."""
+        (_, alice), (_, bob) = (self.visit("chat", ROOM, "--name", name) for name in ("alice", "bob"))
+        for talker, listener in ((alice, bob), (bob, alice)):
+            await self.told_of_both()
+            talker.type(b"hello\n")
+            await listener.shows(b": hello\n")
+        self.assertIn("chat: connected to the spaceswarm network\n", self.errors.getvalue())
+
+    async def told_of_both(self) -> None:
+        """Wait until each knows that the other is here."""
+        while self.errors.getvalue().count(" is here\n") < 2:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0.01, turn.callback, None)
+            await turn
+
+    async def test_nobody(self) -> None:
+        """With ``--timeout`` it gives up when nobody answers."""
+        await self.net.close()
+        status, _ = self.visit("chat", ROOM, "--timeout", "0.2")
+        problem = await self.assertFailure(status, CommandError)
+        self.assertEqual("the spaceswarm network could not be reached in 0.2 s", str(problem))

@@ -9,12 +9,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.commands import make_parser
 from spaceswarm_proxy.commands.command import CommandError
-from spaceswarm_proxy.commands.options import in_time, make_network
+from spaceswarm_proxy.commands.options import in_time, key_pair
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.topics import topic
 
@@ -25,23 +24,36 @@ def parse(*arguments: str) -> Any:
     return make_parser().parse_args(["pipe", "a room", *arguments])
 
 
-class OptionCase(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.reactor = MemoryReactorClock()
+class KeyPairTests(SynchronousTestCase):
+    """Who to be."""
 
     def file(self, content: bytes) -> str:
         path = Path(self.mktemp())
         path.write_bytes(content)
         return str(path)
 
-    def network(self, *arguments: str) -> Any:
-        network = make_network(self.reactor, parse(*arguments))
-        self.addCleanup(network.close)
-        return network
+    def test_nobody(self) -> None:
+        """Without a seed, it is left open."""
+        self.assertIsNone(key_pair(parse()))
 
-    def assert_refused(self, text: str, *arguments: str) -> None:
-        problem = self.assertRaises(CommandError, make_network, self.reactor, parse(*arguments))
-        self.assertIn(text, str(problem))
+    def test_seed(self) -> None:
+        """A seed is who we are, from the command line or a file."""
+        for arguments in (("--seed", SEED.hex()), ("--seed-file", self.file(SEED.hex().encode() + b"\n"))):
+            self.assertEqual(KeyPair.from_seed(SEED), key_pair(parse(*arguments)))
+
+    def test_bad_files(self) -> None:
+        """Files that are not there, or hold something else, are named."""
+        for text, path in (
+            ("cannot read nowhere", "nowhere"),
+            ("cannot read", self.file(b"\xff\xfe")),
+            ("64 hex digits", self.file(b"abc")),
+        ):
+            problem = self.assertRaises(CommandError, key_pair, parse("--seed-file", path))
+            self.assertIn(text, str(problem))
+
+
+class ArgumentTests(SynchronousTestCase):
+    """What is found wrong at once."""
 
     def assert_usage(self, text: str, *arguments: str) -> None:
         errors = io.StringIO()
@@ -49,48 +61,6 @@ class OptionCase(SynchronousTestCase):
         ended = self.assertRaises(SystemExit, parse, *arguments)
         self.assertEqual(2, ended.code)
         self.assertIn(text, errors.getvalue())
-
-
-class NetworkTests(OptionCase):
-    """The network that the options describe."""
-
-    def test_defaults(self) -> None:
-        """Without options it is the server at this machine's usual port, and we are somebody new each time."""
-        network, other = self.network(), self.network()
-        self.reactor.advance(0)
-        self.assertEqual([("127.0.0.1", 4978)] * 2, [client[:2] for client in self.reactor.tcpClients])
-        self.assertNotEqual(network.key_pair, other.key_pair)
-        self.assertIs(None, network.token)
-
-    def test_proxies(self) -> None:
-        """Servers are tried in the order given."""
-        self.network("--proxy", "tcp:10.0.0.1:1", "--proxy", "tcp:10.0.0.2:2")
-        self.reactor.advance(0)
-        self.assertEqual([("10.0.0.1", 1)], [client[:2] for client in self.reactor.tcpClients])
-
-    def test_not_an_endpoint(self) -> None:
-        """What is no client endpoint is named."""
-        for text in ("nonsense:1", "tcp:x:y:z:a:b:c", "tcp", "tcp:127.0.0.1:http", "ws:"):
-            self.assert_refused(f"--proxy {text}: not a client endpoint", "--proxy", text)
-
-    def test_seed(self) -> None:
-        """A seed is who we are, from the command line or a file."""
-        for arguments in (("--seed", SEED.hex()), ("--seed-file", self.file(SEED.hex().encode() + b"\n"))):
-            self.assertEqual(KeyPair.from_seed(SEED), self.network(*arguments).key_pair)
-
-    def test_token(self) -> None:
-        """The token is what the file holds, without the end of its line."""
-        self.assertEqual(b"secret", self.network("--token-file", self.file(b"secret\n")).token)
-
-    def test_bad_files(self) -> None:
-        """Files that are not there, or hold something else, are named."""
-        self.assert_refused("cannot read nowhere", "--token-file", "nowhere")
-        self.assert_refused("cannot read", "--seed-file", self.file(b"\xff\xfe"))
-        self.assert_refused("64 hex digits", "--seed-file", self.file(b"abc"))
-
-
-class ArgumentTests(OptionCase):
-    """What is found wrong at once."""
 
     def test_topic(self) -> None:
         """A topic is 64 hex digits, or any text."""

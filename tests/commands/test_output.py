@@ -57,6 +57,13 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual(wanted, events(self.tell(self.make(json=True))))
         self.assertEqual("", self.errors.getvalue())
 
+    def test_for_programs_only(self) -> None:
+        """Some things people are not told, or in another way."""
+        for json in (False, True):
+            self.make(json).event("progress", done=1)
+        self.assertEqual([{"event": "progress", "done": 1}], events(os.read(self.reading, 10_000)))
+        self.assertEqual("", self.errors.getvalue())
+
     def test_reference_code(self) -> None:
         """A failure that has a name in JavaScript is told with it, and with what else is known of it."""
         self.make(json=True).failed(PeerNotFoundError("no"), stream=1)

@@ -18,6 +18,7 @@ from spaceswarm_proxy.errors import AuthenticationError
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from spaceswarm_proxy.swarm import Swarm
 from spaceswarm_proxy.topics import topic
+from tests.commands.dht_support import DHTCommandCase
 from tests.commands.support import CommandCase, reactor
 
 ROOM = "a room"
@@ -166,6 +167,28 @@ class PipeTests(CommandCase):
         protocol.transport.abortConnection()
         self.assertIn("the connection with the peer failed", str(await failing))
         self.assertEqual(b"last words", await alice.ended)
+
+
+class DirectTests(DHTCommandCase):
+    """The same without a proxy server."""
+
+    async def test_both_ways(self) -> None:
+        """Two who begin at the same moment, as nodes of the network, exchange everything, and end well."""
+        (first, alice), (second, bob) = self.visit("pipe", ROOM), self.visit("pipe", ROOM)
+        data = random.Random(1).randbytes(300_000)
+        alice.type(data)
+        bob.type(b"from bob")
+        alice.end_input()
+        bob.end_input()
+        self.assertEqual([0, 0], [await first, await second])
+        self.assertTrue(data == await bob.ended)
+        self.assertEqual(b"from bob", await alice.ended)
+
+    async def test_timeout(self) -> None:
+        """With ``--timeout`` it gives up when there is nobody."""
+        status, _ = self.visit("pipe", ROOM, "--timeout", "0.2")
+        problem = await self.assertFailure(status, CommandError)
+        self.assertEqual("no peer was found and connected in 0.2 s", str(problem))
 
 
 class ProcessTests(CommandCase):

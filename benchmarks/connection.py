@@ -13,45 +13,25 @@ runs; for costs **below 1 is better**, for the throughput and the rate above.
 
 from __future__ import annotations
 
-import argparse
 import json
-import shutil
-import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # what is measured is this checkout, whatever is installed
 
-from benchmarks.proxy import machine  # noqa: E402
+from benchmarks.ratios import Figures, Row, options, print_table  # noqa: E402
 from benchmarks.udx_ends import INTEROP, PATIENCE, End  # noqa: E402
 
 OURS, THEIRS = "ours", "hyperdht"
 #: Bytes of a transfer, round trips, connections one after the other and eight at a time, idle ones; at scale 1.
 BYTES, PINGS, CYCLES, IDLE = 400_000_000, 5_000, 400, 500
 NODES = 7
-
-#: Every figure of every run, by name and kind.
-Figures = dict[tuple[str, str], list[float]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: a figure of theirs, one of ours, and the bounds of the ratio."""
-
-    title: str
-    theirs: tuple[str, str]
-    ours: tuple[str, str]
-    must: float
-    aim: float
-    more_is_better: bool = False
-
 
 BOTH = {OURS: f"{OURS} to {OURS}", THEIRS: f"{THEIRS} to {THEIRS}"}
 SEND, RECEIVE, SIDE, RATE = "CPU s/GB to send", "CPU s/GB to receive", "CPU s/GB a side", "MB/s"
@@ -159,15 +139,6 @@ def measure(ends: Ends, runs: int, scale: float) -> Figures:
     return figures
 
 
-def line(row: Row, figures: Figures) -> str:
-    """:returns: a line of the table."""
-    theirs, ours = statistics.median(figures[row.theirs]), statistics.median(figures[row.ours])
-    ratio = ours / theirs
-    better = (lambda bound: ratio >= bound) if row.more_is_better else (lambda bound: ratio <= bound)
-    verdict = "aim reached" if better(row.aim) else "ok" if better(row.must) else "missed"
-    return f"| {row.title} | {theirs:.3g} | {ours:.3g} | {ratio:.2f} | {row.must:g} | {row.aim:g} | {verdict} |"
-
-
 @contextmanager
 def network(node: str) -> Iterator[str]:
     """A network of theirs; where it begins."""
@@ -182,17 +153,10 @@ def network(node: str) -> Iterator[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="the median of so many (default: 5)")
-    parser.add_argument("--scale", type=float, default=1.0, help="so much of the work (default: 1)")
-    parser.add_argument("--node", default=shutil.which("node") or "node", help="the Node.js program")
-    options = parser.parse_args()
-    with network(options.node) as begins:
-        figures = measure(Ends(options.node, begins), options.runs, options.scale)
-    print(f"{machine()}; median of {options.runs}, scale {options.scale:g}\n")
-    print("| work | hyperdht | ours | ratio | must | aim | |\n" + "| --- " * 7 + "|")
-    for row in ROWS:
-        print(line(row, figures))
+    wanted = options(__doc__)
+    with network(wanted.node) as begins:
+        figures = measure(Ends(wanted.node, begins), wanted.runs, wanted.scale)
+    print_table(THEIRS, ROWS, figures, wanted.runs, wanted.scale)
 
 
 if __name__ == "__main__":

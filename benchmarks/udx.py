@@ -13,41 +13,21 @@ medians over the runs; for costs **below 1 is better**, for the throughput above
 
 from __future__ import annotations
 
-import argparse
-import shutil
-import statistics
 import sys
 import time
 from collections import defaultdict
-from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))  # what is measured is this checkout, whatever is installed
 
-from benchmarks.proxy import machine  # noqa: E402
+from benchmarks.ratios import Figures, Row, options, print_table  # noqa: E402
 from benchmarks.udx_ends import OURS, THEIRS, Ends  # noqa: E402
 
 #: Bytes of a transfer, round trips, and pairs of idle streams, at scale 1.
 BYTES, PINGS, IDLE = 600_000_000, 10_000, 2_000
 #: Bytes of a round trip.
 SIZE = 64
-
-#: Every figure of every run, by name and kind.
-Figures = dict[tuple[str, str], list[float]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: a figure of theirs, one of ours, and the bounds of the ratio, if it is to have any."""
-
-    title: str
-    theirs: tuple[str, str]
-    ours: tuple[str, str]
-    must: float | None = None
-    aim: float | None = None
-    more_is_better: bool = False
-
 
 BOTH = {OURS: f"{OURS} to {OURS}", THEIRS: f"{THEIRS} to {THEIRS}"}
 SEND, RECEIVE, SIDE, RATE = "CPU s/GB to send", "CPU s/GB to receive", "CPU s/GB a side", "MB/s"
@@ -120,35 +100,10 @@ def measure(ends: Ends, runs: int, scale: float) -> Figures:
     return figures
 
 
-def line(row: Row, figures: Figures) -> str:
-    """:returns: a line of the table."""
-    theirs, ours = statistics.median(figures[row.theirs]), statistics.median(figures[row.ours])
-    ratio = ours / theirs
-    bounds = "| |" if row.must is None else f"{row.must:g} | {row.aim:g} |"
-    return f"| {row.title} | {theirs:.3g} | {ours:.3g} | {ratio:.2f} | {bounds} {verdict(row, ratio)} |"
-
-
-def verdict(row: Row, ratio: float) -> str:
-    """:returns: what the ratio means."""
-    if row.must is None or row.aim is None:
-        return ""
-    sign = -1 if row.more_is_better else 1
-    if sign * ratio <= sign * row.aim:
-        return "aim reached"
-    return "ok" if sign * ratio <= sign * row.must else "missed"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="the median of so many (default: 5)")
-    parser.add_argument("--scale", type=float, default=1.0, help="so much of the work (default: 1)")
-    parser.add_argument("--node", default=shutil.which("node") or "node", help="the Node.js program")
-    options = parser.parse_args()
-    figures = measure(Ends(options.node), options.runs, options.scale)
-    print(f"{machine()}; median of {options.runs}, scale {options.scale:g}\n")
-    print("| work | udx-native | ours | ratio | must | aim | |\n" + "| --- " * 7 + "|")
-    for row in ROWS:
-        print(line(row, figures))
+    wanted = options(__doc__)
+    figures = measure(Ends(wanted.node), wanted.runs, wanted.scale)
+    print_table(THEIRS, ROWS, figures, wanted.runs, wanted.scale)
 
 
 if __name__ == "__main__":

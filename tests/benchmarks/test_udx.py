@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.udx import MEMORY, P50, P99, RATE, RECEIVE, ROWS, SEND, SIDE, Figures, idle, line, ping, transfer
+from benchmarks.ratios import Figures, line
+from benchmarks.udx import MEMORY, P50, P99, RATE, RECEIVE, ROWS, SEND, SIDE, idle, ping, transfer
 from benchmarks.udx_ends import OURS, EndedError, Ends
 from benchmarks.udx_lossy import BadPath, blackout, swallow_large, transfer as lossy_transfer
 

@@ -253,10 +253,6 @@ class UDXCore:
         """The system takes no more from this stream's socket for the moment."""
         self._waiting.setdefault(stream.socket, {})[stream] = None
 
-    def is_waiting(self, socket: int) -> bool:
-        """:returns: whether anybody waits until a socket can be written to."""
-        return socket in self._waiting
-
     def writable(self, socket: int, now: float) -> None:
         """A socket can be written to again."""
         for stream in self._waiting.pop(socket, ()):
@@ -352,20 +348,19 @@ class UDXCore:
             self._notes.add(stream.id, answer, stream.socket, stream.address, now)
 
     def _unlink(self, stream: Stream) -> None:
-        """What was passed on through a stream that is over has nowhere to go."""
+        """Nothing waits for a stream that is over; what was passed on through it has nowhere to go."""
         self._held.pop(stream, None)
+        waiting = self._waiting.get(stream.socket, {})
+        if stream in waiting:
+            del waiting[stream]
+            if not waiting:
+                del self._waiting[stream.socket]
         if stream.relay is not None:
             self._sources.get(stream.relay, {}).pop(stream, None)
         for source in self._sources.pop(stream, ()):
             source.fail(StreamResetError())
 
     # The end.
-
-    def socket_closed(self, socket: int, problem: SpaceswarmError) -> None:
-        """A socket is not there any more: neither are the streams over it."""
-        self._waiting.pop(socket, None)
-        for stream in [stream for stream in self._streams.values() if stream.connected and stream.socket == socket]:
-            stream.fail(problem)
 
     def end_all(self, problem: SpaceswarmError, now: float) -> None:
         """Destroy all streams; their owners are told why."""

@@ -8,7 +8,7 @@ from math import inf
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.dht.contact import address_of
-from spaceswarm_proxy.errors import ClosedError, LimitError, PeerUnreachableError, StreamResetError
+from spaceswarm_proxy.errors import ClosedError, LimitError, StreamResetError
 from spaceswarm_proxy.udx.packet import DATA, DESTROY, HEARTBEAT, encode_header, encode_state
 from tests.udx.world import HERE, SOCKET, THERE, End, Net
 
@@ -127,16 +127,6 @@ class CloseTests(Bench):
         self.place.receive(encode_header(DESTROY, 0, 1, 0, 0, 0), THERE)
         self.core.close(self.net.now)
         self.assertIsInstance(ours.problem, StreamResetError)
-
-    def test_socket_closed(self) -> None:
-        """With a socket, the streams over it are gone."""
-        ours, _ = self.net.couple()
-        other = self.place.create()
-        other.stream.connect(9, 5, THERE, self.net.now)
-        self.core.socket_closed(9, PeerUnreachableError())
-        self.net.run(1)
-        self.assertEqual((False, True), (ours.closed, other.closed))
-        self.assertIsInstance(other.problem, PeerUnreachableError)
 
 
 class WakeTests(Bench):

@@ -546,11 +546,18 @@ class BlockedTests(Bench):
         self.place.writable = False
         self.end.write(b"x" * 5000)
         self.say(self.data(0))
-        self.assertTrue(self.place.core.is_waiting(SOCKET))
         self.assertEqual(inf, self.place.core.next_deadline())
         self.place.unblock()
         self.assertEqual([0, 1, 2, 3, 4], [packet.seq for packet in self.settle() if packet.flags & DATA])
-        self.assertFalse(self.place.core.is_waiting(SOCKET))
+
+    def test_over(self) -> None:
+        """A stream that is over waits for nothing, and nothing is kept of it."""
+        self.place.writable = False
+        self.end.write(b"x" * 5000)
+        self.say(self.data(0))
+        self.assertEqual(1, len(self.place.core._waiting))
+        self.end.destroy()
+        self.assertEqual({}, self.place.core._waiting)
 
     def test_acknowledgement(self) -> None:
         """So does an acknowledgement by itself."""

@@ -9,6 +9,7 @@ conformance suite that it must pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,7 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from zope.interface import Attribute, Interface, implementer
 
+from spaceswarm_proxy.crypto.keeper import Claim, DistantKeys
 from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.profile import Profile
 
 TOPIC_LENGTH = 32
 KEY_LENGTH = 32
@@ -112,6 +115,9 @@ class PeerAddress:
     peer: Peer
     #: True when this side opened the stream.
     initiator: bool = field(default=True, compare=False)
+    #: Is what goes over the stream encrypted all the way from this process to the peer's?  (A peer may itself be a
+    #: client whose proxy server has its keys; that can't be seen from here.)
+    end_to_end: bool = field(default=False, compare=False)
 
     @property
     def public_key(self) -> bytes | None:
@@ -130,6 +136,17 @@ class PeerAddress:
 
     def __str__(self) -> str:
         return f"peer {self.peer}"
+
+
+@dataclass(frozen=True, slots=True)
+class SealedAddress(PeerAddress):
+    """
+    The address of a peer on a stream that is *sealed*: its keys are elsewhere, with an :class:`IKeeper`.
+
+    What is read and written here is cipher text, the encrypted stream of :mod:`spaceswarm_proxy.secret`.
+    """
+
+    keys: DistantKeys = field(default=DistantKeys(b"", b"", 0), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +172,21 @@ class IByteCounts(Interface):
 
     bytes_read = Attribute("Bytes delivered to the protocol so far.")
     bytes_written = Attribute("Bytes accepted from the protocol so far.")
+
+
+class ISignsOfLife(Interface):
+    """
+    What the transport of a stream may offer beside ``ITransport``: signs of life that neither end's protocol sees.
+
+    The swarm sends one to a peer of which it must be known whether it is still there, and takes a stream that has
+    carried some for one that is in use.
+    """
+
+    raw_bytes_read = Attribute("Bytes that have come so far, signs of life and all.")
+    raw_bytes_written = Attribute("Bytes that were sent so far, likewise.")
+
+    def send_keep_alive() -> None:
+        """Send one now.  A stream whose peer is gone ends the sooner for it."""
 
 
 class IMessageTransport(Interface):
@@ -253,6 +285,67 @@ class IAnnouncement(Interface):
         """Be found no more.  :returns: a Deferred that fires when that has been told to the network."""
 
 
+class IKeeper(Interface):
+    """
+    Whoever keeps a secret key, out of our reach: :class:`~spaceswarm_proxy.crypto.keeper.Keeper`, with Deferreds.
+
+    All of them can fail with any :class:`~spaceswarm_proxy.errors.SpaceswarmError`: the keeper may be away.
+    """
+
+    public_key = Attribute("The key that goes with it, 32 bytes.")
+
+    def handshake(profile: Profile, remote_public_key: bytes | None = None) -> IKeptHandshake:
+        """
+        Begin a handshake.
+
+        :param profile: the network's :class:`~spaceswarm_proxy.crypto.profile.Profile`.
+        :param remote_public_key: who the other side is, 32 bytes, if it is we who speak first.
+        """
+
+    def sign(profile: Profile, claim: Claim) -> Deferred[bytes]:
+        """
+        Sign what a node of the DHT is told.
+
+        :param claim: a :class:`~spaceswarm_proxy.crypto.keeper.Claim`.
+        :returns: a Deferred of 64 bytes.
+        """
+
+
+class IKeptHandshake(Interface):
+    """One handshake of an :class:`IKeeper`: :class:`~spaceswarm_proxy.crypto.keeper.KeptHandshake`, with Deferreds."""
+
+    remote_public_key = Attribute("Who the other side is, 32 bytes, as soon as it has said so; else ``None``.")
+    keys = Attribute(
+        "What was agreed on, when both messages were exchanged: ``DistantKeys``, or ``SessionKeys`` from a keeper that"
+        " is in this process; else ``None``."
+    )
+
+    def write(payload: bytes) -> Deferred[bytes]:
+        """:returns: a Deferred of the message that is ours."""
+
+    def read(message: bytes) -> Deferred[bytes]:
+        """
+        :returns: a Deferred of the payload of the other side's message; it fails with a ``HandshakeError`` if it is
+            none, or not for us, and another one may be tried.
+        """
+
+    def close() -> None:
+        """Nothing comes of it.  Not called where :attr:`keys` are used."""
+
+
+class ISealedNetwork(Interface):
+    """
+    What a network may offer beside :class:`INetwork`: to be known by a key that is not in this process.
+
+    Its ``with_identity`` also takes an :class:`IKeeper`.  The streams of such an identity are *sealed*:
+    ``buildProtocol`` is given a :class:`SealedAddress`, when there is a way to the peer, whether it was heard or not;
+    what the protocol reads and writes is cipher text.
+    """
+
+    profile = Attribute("The network's :class:`~spaceswarm_proxy.crypto.profile.Profile`.")
+    seals = Attribute("Can it do that at present?")
+
+
 class INetwork(Interface):
     """Whatever can find and reach peers.  Every method that returns a Deferred returns one that can be cancelled."""
 
@@ -329,4 +422,32 @@ class INetwork(Interface):
         """
         Stop everything.  :returns: a Deferred that fires when no timer, socket or lookup is left; a second call
         likewise.
+        """
+
+
+class IRelayingNetwork(INetwork):
+    """
+    A network whose streams may go through blind relays while no direct way is known, as is decided for each of them.
+
+    Relays are named by their public keys, 32 bytes each; one of those named is used.
+    """
+
+    randomized = Attribute("Does everybody see us at another port, so that few find a direct way to us?")
+
+    def connect(
+        peer: Peer, factory: IProtocolFactory, relay_through: Sequence[bytes] | None = None
+    ) -> Deferred[IProtocol]:
+        """
+        See :meth:`INetwork.connect`.
+
+        :param relay_through: relays for this stream; none if it is empty; ``None`` leaves it to the network.
+        """
+
+    def listen(
+        factory: IProtocolFactory, relay_through: Callable[[], Sequence[bytes]] | None = None
+    ) -> Deferred[IListeningPort]:
+        """
+        See :meth:`INetwork.listen`.
+
+        :param relay_through: asked for each stream that is about to be opened to us; ``None`` leaves it to the network.
         """

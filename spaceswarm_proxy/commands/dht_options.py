@@ -23,12 +23,6 @@ Value = TypeVar("Value")
 #: The host that stands for all of this machine's.
 ANY_HOST = "0.0.0.0"
 
-#: What the arguments that are only about a node are, if they are not given.
-NODE_DEFAULTS = {
-    "bootstrap": None, "profile": SPACESWARM.name, "stream_label": None, "host": ANY_HOST, "port": 0
-}  # fmt: skip
-
-
 def argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     """:returns: the same for argparse, which then tells the user what a ``ValueError`` says."""
 
@@ -48,6 +42,11 @@ def add_dht_options(parser: ArgumentParser, usual_port: bool = False) -> None:
     :param usual_port: be where others expect a node, unless told otherwise.
     """
     add_node_options(parser, usual_port)
+    add_json(parser)
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """``--json``: for :class:`~spaceswarm_proxy.commands.output.Output`."""
     parser.add_argument("--json", action="store_true", help="for programs: an object a line on standard output")
 
 

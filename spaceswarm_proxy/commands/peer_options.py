@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
@@ -15,29 +16,30 @@ LOOPBACK = "127.0.0.1"
 MAX_STREAMS = 500
 
 
-def add_ways(parser: ArgumentParser) -> None:
-    """The ways to the peer."""
-    parser.add_argument(
+def add_ways(group: argparse._ActionsContainer) -> None:
+    """The ways to a peer."""
+    group.add_argument(
         "--relay-through",
         metavar="KEY[,KEY]",
         type=argument(keys),
         default=(),
         help="blind relays, one of which carries the stream while there is no direct way",
     )
-    parser.add_argument(
-        "--no-local", dest="local", action="store_false", help="do without addresses in the local network"
-    )
+    group.add_argument("--no-local", action="store_true", help="do without addresses in the local network")
 
 
-def add_peer_options(parser: ArgumentParser) -> None:
-    """The ways to the peer, and how many streams."""
-    add_ways(parser)
+def add_max_streams(parser: ArgumentParser, when: str = "") -> None:
+    """
+    ``--max-streams``.
+
+    :param when: it matters.
+    """
     parser.add_argument(
         "--max-streams",
         metavar="NUMBER",
         type=argument(natural_number),
         default=MAX_STREAMS,
-        help=f"with --tcp: how many at once; {MAX_STREAMS}",
+        help=f"{when}how many streams at once; {MAX_STREAMS}",
     )
 
 

@@ -42,6 +42,7 @@ from spaceswarm_proxy.network.rounds import RoundTimes
 from spaceswarm_proxy.network.streams import OpenStreams
 from spaceswarm_proxy.network.under_way import UnderWay
 from spaceswarm_proxy.peering.node import DHTNode
+from spaceswarm_proxy.peering.port import Firewall
 from spaceswarm_proxy.topics import check_topic
 
 log = txaio.make_logger()
@@ -66,6 +67,8 @@ class DHTNetwork:
         *,
         owns_node: bool = False,
         relay_through: Sequence[bytes] = (),
+        local: bool = True,
+        firewall: Firewall | None = None,
         times: RoundTimes | None = None,
         random: Random | None = None,
         parent: DHTNetwork | None = None,
@@ -75,6 +78,8 @@ class DHTNetwork:
         :param key_pair: who we are; by default, as whom the node knows itself.
         :param owns_node: :meth:`close`, :meth:`suspend` and :meth:`resume` do the same to the node.
         :param relay_through: public keys of blind relays, for streams to and from peers to whom no direct way leads.
+        :param local: try addresses in local networks, and tell others ours there.
+        :param firewall: asked before anything is done for a peer that connects to us; whoever is refused hears nothing.
         :param times: when topics are looked after; by default every ten to twelve minutes.
         :param random: for these times.
         :param parent: the network that this is another identity of.
@@ -85,6 +90,8 @@ class DHTNetwork:
         self.peer = Peer.keyed(self.public_key)
         self.events = Events("connected", "disconnected")
         self.relay_through = tuple(relay_through)
+        self.local = local
+        self.firewall = firewall
         self.listener: DHTPort | None = None
         #: Listeners that take their leave of the network.
         self.leaving = UnderWay()
@@ -95,7 +102,7 @@ class DHTNetwork:
         self._parent = parent
         self._children: dict[DHTNetwork, None] = {}
         self._entries: dict[DHTLookup | DHTAnnouncement, None] = {}
-        self._attempts = Attempts(node, self.key_pair, self.relay_through, self.streams, self._refusal)
+        self._attempts = Attempts(node, self.key_pair, self.relay_through, local, self.streams, self._refusal)
         self._context = TopicContext(
             node, self.key_pair, self._times, self._random, self._relays, self._announcements, self._forget
         )
@@ -285,7 +292,14 @@ class DHTNetwork:
         self.check_open()
         pair = key_pair or KeyPair.generate()
         child = DHTNetwork(
-            self.node, pair, relay_through=self.relay_through, times=self._times, random=self._random, parent=self
+            self.node,
+            pair,
+            relay_through=self.relay_through,
+            local=self.local,
+            firewall=self.firewall,
+            times=self._times,
+            random=self._random,
+            parent=self,
         )
         self._children[child] = None
         return child

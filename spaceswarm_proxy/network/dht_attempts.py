@@ -34,17 +34,20 @@ class Attempts:
         node: DHTNode,
         key_pair: KeyPair,
         relay_through: Sequence[bytes],
+        local: bool,
         streams: OpenStreams,
         refusal: Callable[[], SpaceswarmError | None],
     ) -> None:
         """
         :param relay_through: as for :meth:`~spaceswarm_proxy.peering.node.DHTNode.connect`.
+        :param local: there, ``local_connection``.
         :param streams: told of the streams that open.
         :param refusal: why there can't be any attempt at present, if that is so.
         """
         self._node = node
         self._key_pair = key_pair
         self._relay_through = relay_through
+        self._local = local
         self._streams = streams
         self._refusal = refusal
         self._under_way: set[Deferred[IProtocol]] = set()
@@ -61,6 +64,7 @@ class Attempts:
             key_pair=self._key_pair,
             relay_addresses=peer.relay_addresses,
             relay_through=self._relay_through,
+            local_connection=self._local,
             streams=self._streams,
         )
         self._under_way.add(attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import txaio
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
@@ -110,13 +110,16 @@ class DHTPort:
         return await network.node.listen(
             network.key_pair,
             _Guests(self),
-            firewall=self._is_ourselves,
+            firewall=self._refuses,
             relay_through=network.relay_through,
+            share_local_address=network.local,
             streams=network.streams,
         )
 
-    def _is_ourselves(self, address: PeerAddress) -> bool:
-        return address.public_key == self._network.public_key
+    def _refuses(self, address: PeerAddress) -> Any:
+        if address.public_key == self._network.public_key:
+            return True
+        return False if self._network.firewall is None else self._network.firewall(address)
 
     def _opened(
         self, result: PeerPort | Failure, opening: Deferred[PeerPort], done: Deferred[None]

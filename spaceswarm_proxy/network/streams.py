@@ -7,10 +7,11 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from spaceswarm_proxy._waiters import Waiters
+from spaceswarm_proxy.interfaces import ISignsOfLife
 
 
 class OpenStreams:
-    """The transports of the streams that are open, so that they can all be ended with their network."""
+    """The transports of the streams that are open, so that all can be tried, and ended with their network."""
 
     def __init__(self) -> None:
         self._transports: set[Any] = set()
@@ -28,6 +29,13 @@ class OpenStreams:
         self._transports.discard(transport)
         if not self._transports:
             self._all_lost.fire(None)
+
+    def prod(self) -> None:
+        """Send a sign of life on every stream that has such: one whose peer is out of reach ends the sooner for it."""
+        for transport in list(self._transports):
+            life = ISignsOfLife(transport, None)
+            if life is not None:
+                life.send_keep_alive()
 
     def abort(self) -> Deferred[None]:
         """

@@ -10,7 +10,13 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol
 from zope.interface import implementer
 
 from spaceswarm_proxy.errors import ValueTooLargeError
-from spaceswarm_proxy.interfaces import IMessageProtocol, IMessageTransport, IRecordProtocol, IRecordTransport
+from spaceswarm_proxy.interfaces import (
+    IMessageProtocol,
+    IMessageTransport,
+    IRecordProtocol,
+    IRecordTransport,
+    ISignsOfLife,
+)
 from spaceswarm_proxy.transport import StreamTransport
 
 if TYPE_CHECKING:
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
     from spaceswarm_proxy.secret.connection import SecretConnection
 
 
-@implementer(IMessageTransport, IRecordTransport)
+@implementer(IMessageTransport, IRecordTransport, ISignsOfLife)
 class SecretTransport(StreamTransport):
     """
     A stream, encrypted from end to end.  ``getPeer()`` is a :class:`~spaceswarm_proxy.interfaces.PeerAddress`.

@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import txaio
@@ -28,16 +29,22 @@ class Program(MultiService):
     system's to handle.  SIGHUP has the token file read again.
     """
 
-    def __init__(self, proxy: SpaceswarmProxyService, reactor: Any) -> None:
+    def __init__(self, proxy: SpaceswarmProxyService, reactor: Any, uid: int | None = None) -> None:
+        """
+        :param uid: the user that the process becomes when it has started, if that is another one.
+        """
         super().__init__()
         self.proxy = proxy
         self.reactor = reactor
+        self._uid = uid
         self._stopping = False
         proxy.setServiceParent(self)
 
     def privilegedStartService(self) -> None:
         """Raise the limit of open files while we may, and listen: to signals first, as clients may come at once."""
         raise_file_limit()
+        if self._uid is not None and self.proxy.settings.state is not None:
+            make_directory(self.proxy.settings.state, self._uid)
         self._handle_signals()
         super().privilegedStartService()
 
@@ -93,6 +100,19 @@ def raise_file_limit() -> None:
         log.warn("at most {soft} open files, for more are refused: {problem}", soft=soft, problem=problem)
 
 
+def make_directory(path: str, uid: int) -> None:
+    """
+    Make a directory, if it is not there, for a user who could not make one there.
+
+    One that is there stays whose it is: it may be anybody's.  What is wrong with it is told by who uses it.
+    """
+    try:
+        Path(path).mkdir(parents=True)
+        os.chown(path, uid, -1)
+    except OSError:
+        return
+
+
 def _exit_with_failure() -> None:
     """``twistd`` has no way to say so."""
     sys.stdout.flush()
@@ -110,6 +130,6 @@ def makeService(options: Options, reactor: Any = None) -> Program:
     txaio.set_global_log_level(options.settings.log_level)
     reactor = or_global(reactor)
     proxy = SpaceswarmProxyService(options.settings, reactor)
-    program = Program(proxy, reactor)
+    program = Program(proxy, reactor, None if options.parent is None else options.parent.get("uid"))
     proxy.failed = program.failed
     return program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import resource
+import signal
 import socket
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,23 @@ class ProgramTests(SynchronousTestCase):
         self.patch(os, "_exit", codes.append)
         registered[0]()
         self.assertEqual([1], codes)
+
+    def test_state_of_another_user(self) -> None:
+        """The directory of the state that is made belongs to the user that ``twistd`` becomes; an old one stays."""
+        owners: list[tuple[str, int, int]] = []
+        self.patch(os, "chown", lambda *arguments: owners.append(arguments))
+        self.patch(signal, "signal", lambda number, handler: None)
+        self.patch(resource, "getrlimit", lambda which: (10, 10))
+        for path in (new := self.mktemp(), old := self.mktemp()):
+            if path == old:
+                Path(path).mkdir()
+            options = Options(MemoryReactorClock())
+            options.parent = {"uid": 65534}
+            options.parseOptions(["--state", path, "--network", "local"])
+            program = makeService(options, MemoryReactorClock())
+            program.privilegedStartService()
+            self.addCleanup(program.stopService)
+        self.assertEqual([(str(Path(new).resolve()), 65534, -1)], owners)
 
     def test_file_limit(self) -> None:
         """As many files may be open as the system allows; where it allows none more, all stays as it was."""

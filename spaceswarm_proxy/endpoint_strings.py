@@ -132,7 +132,8 @@ class SpaceswarmParser:
 
     ``proxy`` is the client endpoint of the server, by default ``tcp:127.0.0.1:4978``.  ``seed`` (64 hex digits) is our
     identity, ``token`` the credential that the server asks for; ``seedFile`` and ``tokenFile`` say which file holds it,
-    where others cannot read it.  A client's ``timeout`` is in seconds.
+    where others cannot read it.  With ``endToEnd=yes`` nothing goes through a server that could read it, with ``no``
+    the server acts for us; by default that is as the server can.  A client's ``timeout`` is in seconds.
 
     Without a server, as a node of the real network::
 
@@ -378,7 +379,12 @@ def _dht_network(
 
 
 def _proxy_network(
-    reactor: Any, key_pair: KeyPair | None, proxy: str = DEFAULT_PROXY, token: str = "", tokenFile: str = ""
+    reactor: Any,
+    key_pair: KeyPair | None,
+    proxy: str = DEFAULT_PROXY,
+    token: str = "",
+    tokenFile: str = "",
+    endToEnd: str = "",
 ) -> Callable[[], INetwork]:
     from twisted.internet.endpoints import clientFromString
 
@@ -386,7 +392,13 @@ def _proxy_network(
 
     endpoint = clientFromString(reactor, proxy)
     token = _secret("token", token, tokenFile)
-    return lambda: ProxyNetwork(endpoint, reactor=reactor, key_pair=key_pair, token=token.encode() or None)
+    if endToEnd not in _END_TO_END:
+        raise ValueError(f"endToEnd is {endToEnd!r}, and can be yes or no")
+    options: dict[str, Any] = {"token": token.encode() or None, "end_to_end": _END_TO_END[endToEnd]}
+    return lambda: ProxyNetwork(endpoint, reactor=reactor, key_pair=key_pair, **options)
+
+
+_END_TO_END = {"": None, "yes": True, "no": False}
 
 
 def _secret(name: str, text: str, path: str) -> str:

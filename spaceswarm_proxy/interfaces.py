@@ -115,8 +115,8 @@ class PeerAddress:
     peer: Peer
     #: True when this side opened the stream.
     initiator: bool = field(default=True, compare=False)
-    #: Is what goes over the stream encrypted all the way from this process to the peer's?  (A peer may itself be a
-    #: client whose proxy server has its keys; that can't be seen from here.)
+    #: Does what goes over the stream stay between this process and the peer's, because it is encrypted, or because they
+    #: are the same?  (A peer may itself be a client whose proxy server has its keys; that can't be seen from here.)
     end_to_end: bool = field(default=False, compare=False)
 
     @property
@@ -310,6 +310,14 @@ class IKeeper(Interface):
         :returns: a Deferred of 64 bytes.
         """
 
+    def prove(challenge: bytes) -> Deferred[bytes]:
+        """
+        Prove to a proxy server that the keeper has the key.
+
+        :param challenge: of the server, 32 bytes.
+        :returns: a Deferred of a signature under :func:`~spaceswarm_proxy.crypto.keeper.proof_signable`, 64 bytes.
+        """
+
 
 class IKeptHandshake(Interface):
     """One handshake of an :class:`IKeeper`: :class:`~spaceswarm_proxy.crypto.keeper.KeptHandshake`, with Deferreds."""
@@ -425,11 +433,12 @@ class INetwork(Interface):
         """
 
 
-class IRelayingNetwork(INetwork):
+class IPeeringNetwork(INetwork):
     """
-    A network whose streams may go through blind relays while no direct way is known, as is decided for each of them.
+    A network whose peers shake hands before a stream opens, and that lets its user have a say in that.
 
-    Relays are named by their public keys, 32 bytes each; one of those named is used.
+    Blind relays carry streams while no direct way is known.  They are named by their public keys, 32 bytes each; of
+    several, one is used.
     """
 
     randomized = Attribute("Does everybody see us at another port, so that few find a direct way to us?")
@@ -444,10 +453,14 @@ class IRelayingNetwork(INetwork):
         """
 
     def listen(
-        factory: IProtocolFactory, relay_through: Callable[[], Sequence[bytes]] | None = None
+        factory: IProtocolFactory,
+        relay_through: Callable[[], Sequence[bytes]] | None = None,
+        firewall: Callable[[PeerAddress], object] | None = None,
     ) -> Deferred[IListeningPort]:
         """
         See :meth:`INetwork.listen`.
 
         :param relay_through: asked for each stream that is about to be opened to us; ``None`` leaves it to the network.
+        :param firewall: asked before a stream is opened to us; true, or a Deferred of it, refuses: then whoever
+            connects hears nothing at all.
         """

@@ -217,6 +217,15 @@ class SpaceswarmStringTests(SynchronousTestCase):
         self.addCleanup(network.close)
         self.assertEqual((network.key_pair.seed, network.token), (bytes.fromhex(SEED), b"secret"))
 
+    def test_end_to_end(self) -> None:
+        """Whether a server may have the secret key can be said; anything but yes and no is a mistake."""
+        for text, expected in (("", None), (":endToEnd=yes", True), (":endToEnd=no", False)):
+            made: Any = clientFromString(self.reactor, f"spaceswarm:topic=x{text}")
+            network = made._make_network()
+            self.addCleanup(network.close)
+            self.assertIs(expected, network.end_to_end)
+        self.assertRaises(ValueError, serverFromString, self.reactor, "spaceswarm:topic=x:endToEnd=maybe")
+
     def test_node(self) -> None:
         """Without a server it is a node of the real network, where the string says."""
         reactor = SteppedReactor()

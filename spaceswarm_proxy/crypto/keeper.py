@@ -14,19 +14,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.hashing import hash32, namespace
 from spaceswarm_proxy.crypto.keys import PUBLIC_KEY_LENGTH, KeyPair
 from spaceswarm_proxy.crypto.noise import Handshake, SessionKeys
 from spaceswarm_proxy.crypto.profile import Profile
 from spaceswarm_proxy.errors import HandshakeError, SpaceswarmError
 
-#: Bytes of a target and of a node's id; of a token, and of a record, at most.
+#: Bytes of a target and of a node's id; of a token; and of a record, at most.
 HASH_LENGTH = 32
-MAX_TOKEN = 64
+TOKEN_LENGTH = 32
 MAX_RECORD = 512
+
+#: Bytes that a proxy server makes up for who has to prove that it has a key, and what the proof is bound to.
+CHALLENGE_LENGTH = 32
+_PROOF = namespace("spaceswarm-proxy/end-to-end", 0)
 
 #: Told of a message, a payload or a signature, or why there is none, and the time.
 Told = Callable[[bytes | SpaceswarmError, float], None]
+
+
+def proof_signable(challenge: bytes) -> bytes:
+    """:returns: what is signed to prove to a proxy server that one has the key: 64 bytes."""
+    return _PROOF + challenge
 
 
 class DistantKeys(NamedTuple):
@@ -54,10 +63,14 @@ class Claim(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Has everything the length that it must have, so that what is signed can mean nothing else?"""
+        """
+        Has everything the length that it must have?
+
+        What is signed are the parts one after the other: a longer token would be a shorter one and another record.
+        """
         return (
             len(self.target) == len(self.node_id) == HASH_LENGTH
-            and 0 < len(self.token) <= MAX_TOKEN
+            and len(self.token) == TOKEN_LENGTH
             and PUBLIC_KEY_LENGTH <= len(self.record) <= MAX_RECORD
         )
 

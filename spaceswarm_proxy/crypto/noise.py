@@ -30,6 +30,8 @@ from spaceswarm_proxy.errors import HandshakeError
 #: Bytes of a Noise message at most, and of what the authentication adds to what is encrypted.
 MAX_MESSAGE = 65535
 TAG_LENGTH = 16
+#: Bytes of what is the same at both ends, and in no other session.
+HASH_LENGTH = 64
 _KEY_LENGTH = 32
 _SEALED_KEY = PUBLIC_KEY_LENGTH + TAG_LENGTH
 

@@ -23,11 +23,13 @@ from twisted.internet.defer import Deferred, execute, fail, succeed
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.crypto.hashing import HASH_LENGTH, hash32
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.crypto.keys import SEED_LENGTH, KeyPair
 from spaceswarm_proxy.crypto.profile import Profile, profile_named
 from spaceswarm_proxy.dht.bootstrap import BootstrapNode
 from spaceswarm_proxy.dht.commands import ERROR_NAMES, OK, PING
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, address_of, host_port
+from spaceswarm_proxy.dht.distant import Keepers
 from spaceswarm_proxy.dht.message import Command, Response
 from spaceswarm_proxy.dht.operations import Operations, relay_addresses
 from spaceswarm_proxy.dht.options import NodeOptions
@@ -49,7 +51,7 @@ from spaceswarm_proxy.errors import (
     SpaceswarmError,
 )
 from spaceswarm_proxy.events import Events
-from spaceswarm_proxy.interfaces import HostPort, Peer
+from spaceswarm_proxy.interfaces import HostPort, IKeeper, Peer
 
 log = txaio.make_logger()
 
@@ -142,6 +144,7 @@ class QueryNode:
         self._runner = CoreRunner(self._reactor, options, beginnings, host, ports, directory, seed, self._told)
         self._core = self._runner.core
         self._operations = Operations(self._core, self.profile)
+        self._keepers = Keepers(self._reactor, self._runner.soon)
         self._add_rooms()
         self._runner.start([*known, *(remembered.nodes if remembered else ())])
 
@@ -265,6 +268,7 @@ class QueryNode:
         """
         if not self._core.closed:
             self._runner.close()
+            self._keepers.close()
             self._ready.fail(ClosedError("the node was closed"))
             self.events.emit("closed")
         return succeed(None)
@@ -351,7 +355,7 @@ class QueryNode:
     def announce(
         self,
         topic: bytes,
-        key_pair: KeyPair | None = None,
+        key_pair: KeyPair | IKeeper | None = None,
         relays: Sequence[HostPort] = (),
         *,
         bump: int = 0,
@@ -362,30 +366,37 @@ class QueryNode:
         Be found under a topic, for some 20 minutes.
 
         :param topic: 32 bytes; under the hash of the public key it is the key itself that is found, by ``find_peer``.
-        :param key_pair: by default the node's own.
+        :param key_pair: by default the node's own; or whoever keeps it.
         :param relays: nodes that forward handshakes to us; three count.
         :param bump: whole milliseconds since 1970: a sign to others that there is news.
         :param clear: take back what was announced before; without, its relays stay as they were.
         :returns: who is there already; ``finished`` fires when the nearest nodes have confirmed.
         """
         announce, addresses = self._operations.announce, relay_addresses(relays)
-        pair = key_pair or self.key_pair
-        replies = self._start(nodes, announce, _check_id(topic), pair, addresses, bump, clear)
+        keeper = self._keeper(key_pair)
+        replies = self._start(nodes, announce, _check_id(topic), keeper, addresses, bump, clear)
         if clear:
-            self._core.unannounce(topic, pair.public_key)
+            self._core.unannounce(topic, keeper.public_key)
         return replies
 
     def lookup_and_unannounce(
-        self, topic: bytes, key_pair: KeyPair | None = None, *, nodes: Sequence[HostPort] = ()
+        self, topic: bytes, key_pair: KeyPair | IKeeper | None = None, *, nodes: Sequence[HostPort] = ()
     ) -> Replies[TopicPeers]:
-        """Look for the peers under a topic, and be found there no more."""
-        pair = key_pair or self.key_pair
-        replies = self._start(nodes, self._operations.lookup_and_unannounce, _check_id(topic), pair)
-        self._core.unannounce(topic, pair.public_key)
+        """
+        Look for the peers under a topic, and be found there no more.
+
+        :param key_pair: as for :meth:`announce`; whoever keeps it and does not sign ends that with his reason.
+        """
+        keeper = self._keeper(key_pair)
+        replies = self._start(nodes, self._operations.lookup_and_unannounce, _check_id(topic), keeper)
+        self._core.unannounce(topic, keeper.public_key)
         return replies
 
+    def _keeper(self, key_pair: KeyPair | IKeeper | None) -> Keeper:
+        return self._keepers.keeper(self.key_pair if key_pair is None else key_pair)
+
     def unannounce(
-        self, topic: bytes, key_pair: KeyPair | None = None, *, nodes: Sequence[HostPort] = ()
+        self, topic: bytes, key_pair: KeyPair | IKeeper | None = None, *, nodes: Sequence[HostPort] = ()
     ) -> Deferred[None]:
         """:returns: a Deferred that fires when nobody tells of us under the topic any more."""
 

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from spaceswarm_proxy.codec.compact import encode_uint
 from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.crypto.profile import Profile
+from spaceswarm_proxy.dht.claimant import Claimant
 from spaceswarm_proxy.dht.commands import (
-    ANNOUNCE,
     FIND_NODE,
     FIND_PEER,
     IMMUTABLE_GET,
@@ -22,20 +23,19 @@ from spaceswarm_proxy.dht.commands import (
     LOOKUP,
     MUTABLE_GET,
     MUTABLE_PUT,
-    UNANNOUNCE,
 )
 from spaceswarm_proxy.dht.contact import address_of, host_port
 from spaceswarm_proxy.dht.message import Command
-from spaceswarm_proxy.dht.query import Decide, Query, QueryHost, QueryReply
+from spaceswarm_proxy.dht.query import Query, QueryHost, QueryReply
 from spaceswarm_proxy.dht.results import MutableValue, Reply, TopicPeers
 from spaceswarm_proxy.dht.topic_records import MAX_ANSWER
 from spaceswarm_proxy.dht.values import (
-    Announce,
     LookupReply,
     MutableRecord,
     PeerRecord,
     encode_mutable_put,
 )
+from spaceswarm_proxy.dht.writes import Decide, Decided
 from spaceswarm_proxy.errors import MessageError, SpaceswarmError, ValueTooLargeError
 from spaceswarm_proxy.interfaces import HostPort, Peer
 
@@ -119,7 +119,7 @@ class Operations:
     def announce(
         self,
         topic: bytes,
-        key_pair: KeyPair,
+        keeper: Keeper,
         relays: tuple[bytes, ...],
         bump: int,
         clear: bool,
@@ -129,51 +129,37 @@ class Operations:
         """
         Be found under a topic, and see who is there.
 
+        :param keeper: signs; nodes for which it does not are told nothing.
         :param clear: take back first what was announced before, whose relays would stay otherwise.
         :raises ValueError: the bump does not fit into a record.
         """
         encode_uint(bump)  # Now, not when the first record is signed.
+        claimant = Claimant(self._profile, keeper, topic)
 
-        def commit(reply: QueryReply) -> Command | None:
-            signed = self._signed(self._profile.announce, key_pair, topic, reply, relays, bump)
-            return None if signed is None else Command.make(False, ANNOUNCE, topic, signed)
+        def commit(reply: QueryReply, decided: Decided, now: float) -> None:
+            claimant.announce(reply.response, decided, now, relays, bump)
 
-        react = self._unannounce_known(topic, key_pair) if clear else None
-        return self._lookup(topic, found, ended, react, commit)
+        return self._lookup(topic, found, ended, _unannounce_known(claimant) if clear else None, commit)
 
-    def lookup_and_unannounce(self, topic: bytes, key_pair: KeyPair, found: Found, ended: Ended) -> Query:
-        """See who is under a topic, and be found there no more."""
-        return self._lookup(topic, found, ended, self._unannounce_known(topic, key_pair))
+    def lookup_and_unannounce(self, topic: bytes, keeper: Keeper, found: Found, ended: Ended) -> Query:
+        """
+        See who is under a topic, and be found there no more.
 
-    def _unannounce_known(self, topic: bytes, key_pair: KeyPair) -> Decide:
-        """Whoever tells of us, or of so many that we may be one of the others, is told that we are gone."""
+        :param keeper: signs; if it does not, the query ends with the reason for that.
+        """
+        unannounce = _unannounce_known(Claimant(self._profile, keeper, topic))
 
-        def react(reply: QueryReply) -> Command | None:
-            try:
-                peers = LookupReply.parse(reply.response.value).peers
-            except MessageError:
-                return None
-            if len(peers) < MAX_ANSWER and all(peer.public_key != key_pair.public_key for peer in peers):
-                return None
-            signed = self._signed(self._profile.unannounce, key_pair, topic, reply)
-            return None if signed is None else Command.make(False, UNANNOUNCE, topic, signed)
+        def react(reply: QueryReply, decided: Decided, now: float) -> None:
+            def signed(command: Command | SpaceswarmError | None, now: float) -> None:
+                if isinstance(command, SpaceswarmError):
+                    query.give_up(command, now)
+                else:
+                    decided(command, now)
 
-        return react
+            unannounce(reply, signed, now)
 
-    @staticmethod
-    def _signed(
-        namespace: bytes,
-        key_pair: KeyPair,
-        topic: bytes,
-        reply: QueryReply,
-        relays: tuple[bytes, ...] = (),
-        bump: int = 0,
-    ) -> bytes | None:
-        """:returns: the value for a node that has told its id and given a token."""
-        id, token = reply.response.id, reply.response.token
-        if id is None or token is None:
-            return None
-        return Announce.signed(namespace, key_pair, topic, id, token, relays, bump=bump).encode()
+        query = self._lookup(topic, found, ended, react)
+        return query
 
     # Values.
 
@@ -259,11 +245,28 @@ def _check_value(value: bytes) -> None:
         raise ValueTooLargeError("max_value", MAX_VALUE)
 
 
+def _unannounce_known(claimant: Claimant) -> Decide:
+    """:returns: what tells those that we are gone who tell of us, or of so many that we may be one of the others."""
+
+    def react(reply: QueryReply, decided: Decided, now: float) -> None:
+        try:
+            peers = LookupReply.parse(reply.response.value).peers
+        except MessageError:
+            decided(None, now)
+            return
+        if len(peers) < MAX_ANSWER and all(peer.public_key != claimant.public_key for peer in peers):
+            decided(None, now)
+        else:
+            claimant.unannounce(reply.response, decided, now)
+
+    return react
+
+
 def _with_token(command: Command) -> Decide:
     """:returns: what sends the command to whoever has given us a token."""
 
-    def commit(reply: QueryReply) -> Command | None:
-        return None if reply.response.token is None else command
+    def commit(reply: QueryReply, decided: Decided, now: float) -> None:
+        decided(None if reply.response.token is None else command, now)
 
     return commit
 

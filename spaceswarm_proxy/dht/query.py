@@ -19,19 +19,13 @@ from enum import Enum
 from heapq import heappop, heappush
 from typing import NamedTuple, Protocol
 
-from spaceswarm_proxy.dht.commands import ERROR_NAMES, INVALID_TOKEN, OK, SEQ_REUSED, SEQ_TOO_LOW
+from spaceswarm_proxy.dht.commands import OK
 from spaceswarm_proxy.dht.contact import Contact, contact_at, distance_from, is_shunned
 from spaceswarm_proxy.dht.message import Command, Response
-from spaceswarm_proxy.dht.requests import RETRIES, Once, OutgoingRequest
+from spaceswarm_proxy.dht.requests import OutgoingRequest
 from spaceswarm_proxy.dht.table import K
-from spaceswarm_proxy.errors import (
-    NetworkUnreachableError,
-    NotStoredError,
-    RequestTimeoutError,
-    SequenceReusedError,
-    SequenceTooLowError,
-    SpaceswarmError,
-)
+from spaceswarm_proxy.dht.writes import Decide, Writes
+from spaceswarm_proxy.errors import NetworkUnreachableError, RequestTimeoutError, SpaceswarmError
 
 #: Requests under way.
 CONCURRENCY = 10
@@ -101,10 +95,6 @@ class _Phase(Enum):
     ENDED = "ended"
 
 
-#: Gives the command that a reply leads to, if any.
-Decide = Callable[[QueryReply], Command | None]
-
-
 class Query:
     """One walk through the network."""
 
@@ -126,8 +116,8 @@ class Query:
         :param command: what every node is asked.
         :param on_reply: told of every reply without an error, and the time.
         :param on_end: told once, unless the query is cancelled, with what went wrong if something did, and the time.
-        :param react: what is sent to a node as soon as it has answered.
-        :param commit: what is sent to each of the nearest nodes at the end.
+        :param react: asked what is sent to a node as soon as it has answered.
+        :param commit: asked what is sent to each of the nearest nodes at the end.
         :param background: let others go first.
         """
         self.target = target
@@ -136,9 +126,6 @@ class Query:
         self.asked = 0
         self.successes = 0
         self.errors = 0
-        #: Nodes that have taken what the commit sent them, and how many have refused it, by error code.
-        self.stored = 0
-        self.refused: dict[int, int] = {}
         self._host = host
         self._command = command
         self._on_reply = on_reply
@@ -155,7 +142,7 @@ class Query:
         self._referrers: dict[bytes, list[bytes] | None] = {}
         self._down: set[bytes] = set()
         self._under_way: set[OutgoingRequest] = set()
-        self._writes: set[OutgoingRequest] = set()
+        self._writes = Writes(host, self._settle, self._end)
         self._slow = 0
         self._from_table = False
         self._slowed = False
@@ -164,6 +151,16 @@ class Query:
     def ended(self) -> bool:
         """Is nothing of it left?"""
         return self._phase is _Phase.ENDED
+
+    @property
+    def stored(self) -> int:
+        """How many nodes have taken what they were sent in the end, or, without a commit, at all."""
+        return self._writes.stored
+
+    @property
+    def refused(self) -> dict[int, int]:
+        """How many have refused it, by error code."""
+        return self._writes.refused
 
     @property
     def closest_addresses(self) -> list[bytes]:
@@ -330,7 +327,7 @@ class Query:
         if self._on_reply is not None:
             self._on_reply(reply, now)
         if self._react is not None and not self.ended:
-            self._write(reply, self._react, now)
+            self._writes.begin((reply,), self._react, now)
 
     # The end of the walk.
 
@@ -352,68 +349,18 @@ class Query:
             return
         if self._phase is _Phase.SETTLING and self._commit is not None:
             self._phase = _Phase.COMMITTING
-            self.stored, self.refused = 0, {}
-            self._begin_commit(now)
+            self._begin_commit(self._commit, now)
         elif self._phase is _Phase.SETTLING:
             self._end(None, now)
         elif self._phase is _Phase.COMMITTING:
-            self._end(None if self.stored else self._why_not_stored(), now)
+            self._end(None if self.stored else self._writes.why_not_stored(len(self.closest)), now)
 
-    def _begin_commit(self, now: float) -> None:
-        assert self._commit is not None
-        if not self.closest:
+    def _begin_commit(self, commit: Decide, now: float) -> None:
+        self._writes.begin_anew()
+        if self.closest:
+            self._writes.begin(self.closest, commit, now)
+        else:
             self._end(NetworkUnreachableError("no node has answered that could store something"), now)
-            return
-        for reply in self.closest:
-            self._write(reply, self._commit, now)
-            if self.ended:
-                return
-        self._settle(now)
-
-    def _write(self, reply: QueryReply, decide: Decide, now: float, again: bool = True) -> bool:
-        """
-        Send a node what is decided to be sent to it.
-
-        :param again: once more with the token that comes with the answer, if that is that ours is too old by now.
-        :returns: whether there was something.
-        """
-        command = decide(reply)
-        if command is None:
-            return False
-
-        def done(answer: Response | SpaceswarmError, now: float) -> None:
-            self._writes.discard(request)
-            if again and isinstance(answer, Response) and answer.error == INVALID_TOKEN:
-                fresh = QueryReply(reply.contact, reply.response._replace(token=answer.token))
-                if self._write(fresh, decide, now, again=False):
-                    return
-            self._written(answer, now)
-
-        token = reply.response.token
-        request = OutgoingRequest(reply.contact.address, command, Once(done), token=token, retries=RETRIES)
-        self._writes.add(request)
-        self._try(request, now)
-        return True
-
-    def _written(self, answer: Response | SpaceswarmError, now: float) -> None:
-        if isinstance(answer, Response):
-            if answer.error == OK:
-                self.stored += 1
-            else:
-                self.refused[answer.error] = self.refused.get(answer.error, 0) + 1
-        elif not isinstance(answer, RequestTimeoutError):
-            self._end(answer, now)
-        self._settle(now)
-
-    def _why_not_stored(self) -> SpaceswarmError:
-        if SEQ_TOO_LOW in self.refused:
-            return SequenceTooLowError()
-        if SEQ_REUSED in self.refused:
-            return SequenceReusedError()
-        if not self.refused:
-            return NotStoredError(f"none of {len(self.closest)} nodes has confirmed it")
-        reasons = ", ".join(ERROR_NAMES.get(code, f"error {code}") for code in self.refused)
-        return NotStoredError(f"no node has stored it: {reasons}")
 
     def _end(self, problem: SpaceswarmError | None, now: float) -> None:
         if self.ended:
@@ -427,10 +374,10 @@ class Query:
 
     def _stop(self) -> None:
         self._phase = _Phase.ENDED
-        for request in (*self._under_way, *self._writes):
+        for request in self._under_way:
             self._host.forget(request)
         self._under_way.clear()
-        self._writes.clear()
+        self._writes.forget()
         self._candidates.clear()
         self._referrers.clear()
         self._down.clear()

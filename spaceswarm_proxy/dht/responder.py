@@ -354,7 +354,7 @@ class Responder:
             return None
         announce = Announce.parse(request.value)
         if announce.peer is not None:
-            if not announce.verified(self._profile.announce, request.target, own_id, request.token):
+            if not announce.verified(self._profile, request.target, own_id, request.token):
                 return None
             taken = store.announce(request.target, announce, source, now, self._node.wall_clock())
         else:
@@ -366,7 +366,7 @@ class Responder:
         if request.target is None or request.token is None or own_id is None:
             return None
         announce = Announce.parse(request.value)
-        if not announce.verified(self._profile.unannounce, request.target, own_id, request.token):
+        if not announce.verified(self._profile, request.target, own_id, request.token, withdrawn=True):
             return None
         assert announce.peer is not None
         store.unannounce(request.target, announce.peer.public_key)

@@ -30,7 +30,9 @@ from spaceswarm_proxy.codec.compact import (
     read_uint,
 )
 from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keeper import Claim
 from spaceswarm_proxy.crypto.keys import PUBLIC_KEY_LENGTH, KeyPair, verify
+from spaceswarm_proxy.crypto.profile import Profile
 from spaceswarm_proxy.errors import MessageError
 
 #: Addresses of relays that are kept with a peer; who sends more has them cut off.
@@ -124,28 +126,6 @@ class Announce(NamedTuple):
         peer = None if fields.peer is None else PeerRecord._read(fields.peer)
         return cls(peer, fields.refresh, fields.signature, fields.bump or 0)
 
-    @classmethod
-    def signed(
-        cls,
-        namespace: bytes,
-        key_pair: KeyPair,
-        target: bytes,
-        node_id: bytes,
-        token: bytes,
-        relays: tuple[bytes, ...] = (),
-        refresh: bytes | None = None,
-        bump: int = 0,
-    ) -> Announce:
-        """
-        :param namespace: the profile's, of ANNOUNCE or UNANNOUNCE.
-        :param target: the topic, or the hash of the public key.
-        :param node_id: the verified id of the node that it goes to.
-        :param token: what that node gave us.
-        """
-        peer = PeerRecord(key_pair.public_key, relays)
-        signature = key_pair.sign(announce_signable(namespace, target, node_id, token, peer, refresh))
-        return cls(peer, refresh, signature, bump)
-
     def encode(self) -> bytes:
         """:returns: it in bytes."""
         flags = 0
@@ -164,19 +144,24 @@ class Announce(NamedTuple):
             fields += encode_uint(self.bump)
         return encode_uint(flags) + fields
 
-    def verified(self, namespace: bytes, target: bytes, node_id: bytes, token: bytes) -> bool:
-        """:returns: whether the peer itself has signed this, for this node and this token."""
+    def claim(self, target: bytes, node_id: bytes, token: bytes, withdrawn: bool = False) -> Claim:
+        """
+        What its peer, which there must be, has to sign: the relays count before they are cut, the bump does not.
+
+        :param target: the topic, or the hash of the public key.
+        :param node_id: the verified id of the node that it goes to.
+        :param token: what that node gave.
+        :param withdrawn: is it the value of UNANNOUNCE?
+        """
+        assert self.peer is not None
+        return Claim(target, node_id, token, self.peer.encode() + (self.refresh or b""), withdrawn)
+
+    def verified(self, profile: Profile, target: bytes, node_id: bytes, token: bytes, withdrawn: bool = False) -> bool:
+        """:returns: whether the peer itself has signed this, in this network, for this node and this token."""
         if self.peer is None or self.signature is None:
             return False
-        signable = announce_signable(namespace, target, node_id, token, self.peer, self.refresh)
+        signable = self.claim(target, node_id, token, withdrawn).signable(profile)
         return verify(self.signature, signable, self.peer.public_key)
-
-
-def announce_signable(
-    namespace: bytes, target: bytes, node_id: bytes, token: bytes, peer: PeerRecord, refresh: bytes | None
-) -> bytes:
-    """:returns: the 64 bytes that are signed; the relays count before they are cut, the bump does not."""
-    return namespace + hash32(target + node_id + token + peer.encode() + (refresh or b""))
 
 
 class LookupReply(NamedTuple):

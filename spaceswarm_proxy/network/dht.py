@@ -34,7 +34,15 @@ from spaceswarm_proxy.errors import (
     SpaceswarmError,
 )
 from spaceswarm_proxy.events import Events
-from spaceswarm_proxy.interfaces import HostPort, INetwork, IPeerReceiver, NetworkStatus, Peer
+from spaceswarm_proxy.interfaces import (
+    HostPort,
+    IKeeper,
+    IPeeringNetwork,
+    IPeerReceiver,
+    ISealedNetwork,
+    NetworkStatus,
+    Peer,
+)
 from spaceswarm_proxy.network.dht_attempts import Attempts
 from spaceswarm_proxy.network.dht_port import DHTPort
 from spaceswarm_proxy.network.dht_topics import DHTAnnouncement, DHTLookup, TopicContext
@@ -48,13 +56,15 @@ from spaceswarm_proxy.topics import check_topic
 log = txaio.make_logger()
 
 
-@implementer(INetwork)
+@implementer(IPeeringNetwork, ISealedNetwork)
 class DHTNetwork:
     """
     A Spaceswarm or Hyperswarm network, and who we are in it.
 
     ``events`` tells ``connected()`` when somebody answers, and ``disconnected(error)`` when nobody does any more.
     Lookups and announcements go on through that, round by round.
+
+    Who we are may be known by a key that is kept elsewhere; then all streams are sealed.
 
     While it is suspended it is not found, hears of nobody, and has no streams.  Whoever listens refuses a peer by
     ending its stream: there is no way to tell it the reason.
@@ -63,7 +73,7 @@ class DHTNetwork:
     def __init__(
         self,
         node: DHTNode,
-        key_pair: KeyPair | None = None,
+        key_pair: KeyPair | IKeeper | None = None,
         *,
         owns_node: bool = False,
         relay_through: Sequence[bytes] = (),
@@ -75,7 +85,7 @@ class DHTNetwork:
     ) -> None:
         """
         :param node: what connects us; when it is closed, so is this.
-        :param key_pair: who we are; by default, as whom the node knows itself.
+        :param key_pair: who we are, or whoever keeps that key; by default, as whom the node knows itself.
         :param owns_node: :meth:`close`, :meth:`suspend` and :meth:`resume` do the same to the node.
         :param relay_through: public keys of blind relays, for streams to and from peers to whom no direct way leads.
         :param local: try addresses in local networks, and tell others ours there.
@@ -85,8 +95,11 @@ class DHTNetwork:
         :param parent: the network that this is another identity of.
         """
         self.node = node
-        self.key_pair = key_pair or node.key_pair
-        self.public_key = self.key_pair.public_key
+        self.key_pair = node.key_pair if key_pair is None else key_pair
+        self.public_key: bytes = self.key_pair.public_key
+        #: See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`.
+        self.profile = node.profile
+        self.seals = True
         self.peer = Peer.keyed(self.public_key)
         self.events = Events("connected", "disconnected")
         self.relay_through = tuple(relay_through)
@@ -122,6 +135,8 @@ class DHTNetwork:
         reactor: Any = None,
         *,
         relay_through: Sequence[bytes] = (),
+        local: bool = True,
+        firewall: Firewall | None = None,
         times: RoundTimes | None = None,
         random: Random | None = None,
         **options: Any,
@@ -130,7 +145,7 @@ class DHTNetwork:
         Start a node, and wait until it has looked for the network.
 
         :param reactor: one that watches file descriptors; by default the process's.
-        :param relay_through, times, random: as for the class.
+        :param relay_through, local, firewall, times, random: as for the class.
         :param options: as for :class:`~spaceswarm_proxy.peering.node.DHTNode`: ``profile``, ``bootstrap``,
             ``key_pair``, ``port``...
         :returns: a Deferred of a network that owns its node, whether anybody was found (see :meth:`status`) or not; it
@@ -139,7 +154,8 @@ class DHTNetwork:
 
         async def start() -> DHTNetwork:
             node = DHTNode(reactor, **options)
-            return await cls(node, owns_node=True, relay_through=relay_through, times=times, random=random)._found()
+            ways: dict[str, Any] = {"relay_through": relay_through, "local": local, "firewall": firewall}
+            return await cls(node, owns_node=True, **ways, times=times, random=random)._found()
 
         return Deferred.fromCoroutine(start())
 
@@ -157,6 +173,7 @@ class DHTNetwork:
         listeners: dict[str, Callable[[], object]] = {
             "reachable": self._look,
             "unreachable": self._look,
+            "network_changed": self.streams.prod,
             "network_update": self._network_update,
             "closed": self.close,
         }
@@ -185,6 +202,7 @@ class DHTNetwork:
         if online != self._was_online:
             self._was_online = online
             if online:
+                self.streams.prod()
                 self._refresh()
                 self.events.emit("connected")
             else:
@@ -221,6 +239,12 @@ class DHTNetwork:
         online = self._ready.called and not self.quiet and not self.node.suspended and self.node.online
         detail = f"a node of the {self.node.profile.name} network"
         return NetworkStatus(online, True, True, detail if online else f"{detail}: {self._why_offline()}")
+
+    @property
+    def randomized(self) -> bool:
+        """See :class:`~spaceswarm_proxy.interfaces.IPeeringNetwork`."""
+        address = self.node.public_address
+        return address is not None and not address.port
 
     def check_open(self) -> None:
         """:raises ClosedError: it is closed."""
@@ -270,30 +294,43 @@ class DHTNetwork:
 
     # Streams.
 
-    def connect(self, peer: Peer, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def connect(
+        self, peer: Peer, factory: IProtocolFactory, relay_through: Sequence[bytes] | None = None
+    ) -> Deferred[IProtocol]:
         """
-        See :class:`~spaceswarm_proxy.interfaces.INetwork`.
+        See :class:`~spaceswarm_proxy.interfaces.IPeeringNetwork`.
 
         Only peers with a public key can be reached here, and nobody reaches himself.
         """
-        return self._attempts.connect(peer, factory)
+        return self._attempts.connect(peer, factory, relay_through)
 
-    def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """See :class:`~spaceswarm_proxy.interfaces.INetwork`.  While the network is suspended, it waits."""
+    def listen(
+        self,
+        factory: IProtocolFactory,
+        relay_through: Callable[[], Sequence[bytes]] | None = None,
+        firewall: Firewall | None = None,
+    ) -> Deferred[IListeningPort]:
+        """
+        See :class:`~spaceswarm_proxy.interfaces.IPeeringNetwork`.  While the network is suspended, it waits.
+
+        :param firewall: asked when the network's own has no objection.
+        """
         try:
-            return DHTPort(self, factory).opened()
+            return DHTPort(self, factory, relay_through or self.relay_through, firewall).opened()
         except (ClosedError, CannotListenError) as problem:
             return fail(problem)
 
     # What it is as a whole.
 
-    def with_identity(self, key_pair: KeyPair | None = None) -> DHTNetwork:
-        """See :class:`~spaceswarm_proxy.interfaces.INetwork`.  Suspending this one suspends it too."""
+    def with_identity(self, key_pair: KeyPair | IKeeper | None = None) -> DHTNetwork:
+        """
+        See :class:`~spaceswarm_proxy.interfaces.INetwork`, and
+        :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`.  Suspending this one suspends it too.
+        """
         self.check_open()
-        pair = key_pair or KeyPair.generate()
         child = DHTNetwork(
             self.node,
-            pair,
+            KeyPair.generate() if key_pair is None else key_pair,
             relay_through=self.relay_through,
             local=self.local,
             firewall=self.firewall,

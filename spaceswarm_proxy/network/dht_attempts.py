@@ -22,6 +22,7 @@ from spaceswarm_proxy.interfaces import Peer
 
 if TYPE_CHECKING:
     from spaceswarm_proxy.crypto.keys import KeyPair
+    from spaceswarm_proxy.interfaces import IKeeper
     from spaceswarm_proxy.network.streams import OpenStreams
     from spaceswarm_proxy.peering.node import DHTNode
 
@@ -32,7 +33,7 @@ class Attempts:
     def __init__(
         self,
         node: DHTNode,
-        key_pair: KeyPair,
+        key_pair: KeyPair | IKeeper,
         relay_through: Sequence[bytes],
         local: bool,
         streams: OpenStreams,
@@ -52,8 +53,10 @@ class Attempts:
         self._refusal = refusal
         self._under_way: set[Deferred[IProtocol]] = set()
 
-    def connect(self, peer: Peer, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """One more.  See :meth:`~spaceswarm_proxy.interfaces.INetwork.connect`."""
+    def connect(
+        self, peer: Peer, factory: IProtocolFactory, relay_through: Sequence[bytes] | None = None
+    ) -> Deferred[IProtocol]:
+        """One more.  See :meth:`~spaceswarm_proxy.interfaces.IPeeringNetwork.connect`."""
         try:
             key = self._reachable_key(peer)
         except SpaceswarmError as problem:
@@ -63,7 +66,7 @@ class Attempts:
             factory,
             key_pair=self._key_pair,
             relay_addresses=peer.relay_addresses,
-            relay_through=self._relay_through,
+            relay_through=self._relay_through if relay_through is None else relay_through,
             local_connection=self._local,
             streams=self._streams,
         )

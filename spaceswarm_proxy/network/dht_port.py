@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import txaio
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
@@ -15,7 +15,8 @@ from zope.interface import implementer
 from spaceswarm_proxy.errors import ClosedError, SpaceswarmError
 from spaceswarm_proxy.interfaces import HostPort, PeerAddress
 from spaceswarm_proxy.network.dht_topics import FAREWELL
-from spaceswarm_proxy.peering.port import PeerPort
+from spaceswarm_proxy.peering.port import Firewall, PeerPort
+from spaceswarm_proxy.peering.room import RelayChoice
 
 if TYPE_CHECKING:
     from spaceswarm_proxy.network.dht import DHTNetwork
@@ -32,13 +33,23 @@ class DHTPort:
     is another :class:`~spaceswarm_proxy.peering.port.PeerPort`.
     """
 
-    def __init__(self, network: DHTNetwork, factory: IProtocolFactory) -> None:
+    def __init__(
+        self,
+        network: DHTNetwork,
+        factory: IProtocolFactory,
+        relay_through: RelayChoice = (),
+        firewall: Firewall | None = None,
+    ) -> None:
         """
+        :param relay_through: as for :meth:`~spaceswarm_proxy.peering.node.DHTNode.listen`.
+        :param firewall: likewise; asked after the network's own.
         :raises CannotListenError: something else listens on the network.
         :raises ClosedError: the network is closed.
         """
         self.factory = factory
         self._network = network
+        self._relay_through = relay_through
+        self._firewall = firewall
         self._result: Deferred[IListeningPort] = Deferred(self._cancelled)
         self._opening: Deferred[PeerPort] | None = None
         self._port: PeerPort | None = None
@@ -110,16 +121,19 @@ class DHTPort:
         return await network.node.listen(
             network.key_pair,
             _Guests(self),
-            firewall=self._refuses,
-            relay_through=network.relay_through,
+            firewall=lambda address: Deferred.fromCoroutine(self._refuses(address)),
+            relay_through=self._relay_through,
             share_local_address=network.local,
             streams=network.streams,
         )
 
-    def _refuses(self, address: PeerAddress) -> Any:
+    async def _refuses(self, address: PeerAddress) -> bool:
         if address.public_key == self._network.public_key:
             return True
-        return False if self._network.firewall is None else self._network.firewall(address)
+        for firewall in (self._network.firewall, self._firewall):
+            if firewall is not None and await maybeDeferred(firewall, address):
+                return True
+        return False
 
     def _opened(
         self, result: PeerPort | Failure, opening: Deferred[PeerPort], done: Deferred[None]

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.errors import NetworkUnreachableError, SpaceswarmError
-from spaceswarm_proxy.interfaces import HostPort, IAnnouncement, ILookup, IPeerReceiver, Peer
+from spaceswarm_proxy.interfaces import HostPort, IAnnouncement, IKeeper, ILookup, IPeerReceiver, Peer
 from spaceswarm_proxy.network.rounds import Rounds, RoundTimes
 from spaceswarm_proxy.network.under_way import UnderWay
 from spaceswarm_proxy.peering.node import DHTNode
@@ -30,7 +30,7 @@ class TopicContext:
     """What lookups and announcements need of the network that they belong to."""
 
     node: DHTNode
-    key_pair: KeyPair
+    key_pair: KeyPair | IKeeper
     times: RoundTimes
     random: Random
     #: Nodes through which others can connect to us.

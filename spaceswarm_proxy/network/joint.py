@@ -19,10 +19,20 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 from spaceswarm_proxy.crypto.keys import KeyPair
-from spaceswarm_proxy.interfaces import IAnnouncement, ILookup, INetwork, IPeerReceiver, NetworkStatus, Peer
+from spaceswarm_proxy.crypto.profile import Profile
+from spaceswarm_proxy.interfaces import (
+    IAnnouncement,
+    IKeeper,
+    ILookup,
+    INetwork,
+    IPeerReceiver,
+    ISealedNetwork,
+    NetworkStatus,
+    Peer,
+)
 from spaceswarm_proxy.network.dht import DHTNetwork
 from spaceswarm_proxy.network.joint_port import JointPort
 from spaceswarm_proxy.network.joint_topics import JointAnnouncement, JointLookup
@@ -35,8 +45,9 @@ def node_network(node: DHTNode, hub: LocalHub) -> JointNetwork:
     The real network, by a node of our own, and a hub for those who share the node.
 
     :param node: it is closed with the network, and the other way round.
-    :param hub: where the neighbours are.
+    :param hub: where the neighbours are; with the node's profile.
     :returns: a network that works at once, whether the node finds anybody or not.
+    :raises ValueError: the hub has another profile.
     """
     far = DHTNetwork(node, owns_node=True)
     return JointNetwork(hub.network(far.key_pair), far)
@@ -49,6 +60,8 @@ class JointNetwork:
 
     It counts as reachable, and its ``events`` say so, when the near one is: neighbours are there all the time, and a
     far network that nobody answers in keeps nothing from being done that the near one can do.
+
+    It is an :class:`~spaceswarm_proxy.interfaces.ISealedNetwork` if the far one is: the near one always is.
     """
 
     def __init__(self, near: LocalNetwork, far: INetwork, parent: JointNetwork | None = None) -> None:
@@ -56,16 +69,25 @@ class JointNetwork:
         :param near: a place on a hub.
         :param far: everybody else; known by the same key.
         :param parent: the network that this is another identity of.
-        :raises ValueError: the two have different keys.
+        :raises ValueError: the two have different keys, or different profiles.
         """
         if near.public_key != far.public_key:
             raise ValueError("both networks must have the same key")
+        if ISealedNetwork.providedBy(far):
+            self.profile = _common_profile(near, far)
+            alsoProvides(self, ISealedNetwork)
         self.near = near
         self.far = far
         self.public_key = near.public_key
         self.events = near.events
         #: Keys of neighbours who are leaving: the far network may still tell of them.
         self._leaving: Counter[bytes] = Counter() if parent is None else parent._leaving
+
+    @property
+    def seals(self) -> bool:
+        """See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`."""
+        far: Any = ISealedNetwork(self.far, None)
+        return far is not None and bool(far.seals)
 
     def status(self) -> NetworkStatus:
         """See :class:`~spaceswarm_proxy.interfaces.INetwork`."""
@@ -117,10 +139,10 @@ class JointNetwork:
 
     # What it is as a whole.
 
-    def with_identity(self, key_pair: KeyPair | None = None) -> JointNetwork:
-        """See :class:`~spaceswarm_proxy.interfaces.INetwork`.  It is a neighbour of this one."""
+    def with_identity(self, key_pair: KeyPair | IKeeper | None = None) -> JointNetwork:
+        """See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`.  It is a neighbour of this one."""
         pair = key_pair or KeyPair.generate()
-        far = self.far.with_identity(pair)
+        far = self.far.with_identity(pair)  # type: ignore[arg-type]  # it is an ISealedNetwork
         return JointNetwork(self.near.with_identity(pair), far, self)
 
     def suspend(self) -> Deferred[None]:
@@ -141,6 +163,13 @@ class JointNetwork:
         if not self._leaving[self.public_key]:
             del self._leaving[self.public_key]
         return result
+
+
+def _common_profile(near: LocalNetwork, far: Any) -> Profile:
+    """:raises ValueError: they have none."""
+    if near.profile != far.profile:
+        raise ValueError(f"the hub must have the profile of the far network, {far.profile.name}")
+    return near.profile
 
 
 def _both(one: Deferred[Any], other: Deferred[Any]) -> Deferred[None]:

@@ -10,13 +10,16 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocol, IProtocolFactory
 from zope.interface import implementer
 
-from spaceswarm_proxy.errors import FirewallError, SpaceswarmError
+from spaceswarm_proxy.errors import FirewallError, PeerUnreachableError, SpaceswarmError
 from spaceswarm_proxy.interfaces import PeerAddress
+from spaceswarm_proxy.network.sealed import Meeting, give_up
 
 if TYPE_CHECKING:
     from spaceswarm_proxy.network.local import LocalNetwork
 
 log = txaio.make_logger()
+
+_ABSENT = "the peer does not listen"
 
 
 @implementer(IListeningPort)
@@ -26,6 +29,8 @@ class LocalListener:
     def __init__(self, network: LocalNetwork, factory: IProtocolFactory) -> None:
         self.network = network
         self.factory = factory
+        #: Handshakes for the streams that are being opened to it.
+        self.meetings: set[Meeting] = set()
         self.startListening()
 
     def startListening(self) -> None:
@@ -43,8 +48,13 @@ class LocalListener:
         """Take no more streams; those that are open stay."""
         if self.network.listener is self:
             self.network.listener = None
+            self.give_up()
             self.factory.doStop()
         return succeed(None)
+
+    def give_up(self) -> None:
+        """Those who are about to open streams find nobody."""
+        give_up(self.meetings, PeerUnreachableError(_ABSENT))
 
     def getHost(self) -> PeerAddress:
         """Our own address."""
@@ -54,9 +64,12 @@ class LocalListener:
         """
         A protocol for a stream that somebody opens.
 
+        :raises PeerUnreachableError: nobody listens any more.
         :raises FirewallError: the factory did not want it.
         :raises SpaceswarmError: the factory said why not.
         """
+        if self.network.listener is not self or self.network.quiet:
+            raise PeerUnreachableError(_ABSENT)
         try:
             protocol = self.factory.buildProtocol(address)
         except SpaceswarmError:

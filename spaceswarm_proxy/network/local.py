@@ -36,19 +36,21 @@ from zope.interface import implementer
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.profile import SPACESWARM, Profile, profile_named
 from spaceswarm_proxy.errors import (
     ClosedError,
     ConnectCancelledError,
     PeerUnreachableError,
     SpaceswarmError,
-    StreamAbortedError,
     UnknownPeerError,
 )
 from spaceswarm_proxy.events import Events
-from spaceswarm_proxy.interfaces import HostPort, INetwork, IPeerReceiver, NetworkStatus, Peer, PeerAddress
+from spaceswarm_proxy.interfaces import HostPort, IKeeper, INetwork, IPeerReceiver, ISealedNetwork, NetworkStatus, Peer
 from spaceswarm_proxy.network import pipe
 from spaceswarm_proxy.network.board import Announcement, Board, Lookup
 from spaceswarm_proxy.network.listener import LocalListener
+from spaceswarm_proxy.network.local_streams import open_plain
+from spaceswarm_proxy.network.sealed import Meeting, give_up
 from spaceswarm_proxy.network.streams import OpenStreams
 from spaceswarm_proxy.network.tcp import dial
 from spaceswarm_proxy.topics import check_topic
@@ -69,24 +71,28 @@ class LocalHub:
         window: int = pipe.WINDOW,
         max_peers_per_topic: int = MAX_PEERS_PER_TOPIC,
         latency: float = 0,
+        profile: Profile | str = SPACESWARM,
     ) -> None:
         """
         :param reactor: the process's own unless given.
         :param window: bytes of a stream that its reader may leave unused before its writer is paused.
         :param max_peers_per_topic: announcements under one topic; the ``flushed`` of more fails with ``LimitError``.
         :param latency: seconds that everything takes to arrive.
+        :param profile: the names that streams which are encrypted are bound to, or what they are called.
+        :raises ValueError: there are no names that are called so.
         """
         self.reactor = or_global(reactor)
         self.window = window
         self.latency = latency
+        self.profile = profile_named(profile)
         self.board = Board(self.reactor, latency, max_peers_per_topic)
         self._networks: dict[LocalNetwork, None] = {}
         self._by_key: dict[bytes, list[LocalNetwork]] = {}
         self._addresses: dict[Announcement, None] = {}
 
-    def network(self, key_pair: KeyPair | None = None) -> LocalNetwork:
+    def network(self, key_pair: KeyPair | IKeeper | None = None) -> LocalNetwork:
         """
-        :param key_pair: whom the network is known as; a fresh one unless given.
+        :param key_pair: whom the network is known as, or who keeps that key; a fresh one unless given.
         :returns: a network on this hub, to be closed by the caller or with the hub.
         """
         return LocalNetwork(self, key_pair or KeyPair.generate())
@@ -164,27 +170,38 @@ class LocalHub:
         return len(self._networks)
 
 
-@implementer(INetwork)
+@implementer(INetwork, ISealedNetwork)
 class LocalNetwork:
     """
     One peer's view of a :class:`LocalHub`; :meth:`LocalHub.network` makes them.
+
+    A stream between two whose keys are here is a plain pipe; if either is known by an
+    :class:`~spaceswarm_proxy.interfaces.IKeeper`, see :mod:`spaceswarm_proxy.network.sealed`.
 
     While it is suspended it is not found, hears of nobody, and streams cannot be opened from or to it
     (``PeerUnreachableError``).  Streams that are open stay: it is their users who know whether to keep them.
     """
 
-    def __init__(self, hub: LocalHub, key_pair: KeyPair, parent: LocalNetwork | None = None) -> None:
+    #: There are keepers for whom it can be known.
+    seals = True
+
+    def __init__(self, hub: LocalHub, key_pair: KeyPair | IKeeper, parent: LocalNetwork | None = None) -> None:
+        #: Whom it is known as, or who keeps that key.
         self.key_pair = key_pair
-        self.public_key = key_pair.public_key
+        self.is_sealed = not isinstance(key_pair, KeyPair)
+        self.public_key: bytes = key_pair.public_key
+        self.profile = hub.profile
         self.peer = Peer.keyed(self.public_key)
         self.events = Events("connected", "disconnected")
         self.listener: LocalListener | None = None
+        self.streams = OpenStreams()
+        #: Handshakes for the streams that are being opened from here.
+        self.meetings: set[Meeting] = set()
         self._hub = hub
         self._parent = parent
         self._children: dict[LocalNetwork, None] = {}
         self._entries: dict[Lookup | Announcement, None] = {}
         self._attempts: set[Deferred[IProtocol]] = set()
-        self._streams = OpenStreams()
         self._suspended = False
         self._closed = False
         self._gone = False
@@ -251,7 +268,7 @@ class LocalNetwork:
             raise PeerUnreachableError("this network is suspended")
         if peer.public_key is not None:
             return self._open(peer, peer.public_key, factory)
-        return dial(self._hub.reactor, self._hub.address(peer), factory, streams=self._streams)
+        return dial(self._hub.reactor, self._hub.address(peer), factory, streams=self.streams)
 
     def _attempted(self, result: Any, attempt: Deferred[IProtocol]) -> Any:
         self._attempts.discard(attempt)
@@ -262,31 +279,11 @@ class LocalNetwork:
                 raise ConnectCancelledError() from None
         return result
 
-    def _open(self, peer: Peer, public_key: bytes, factory: IProtocolFactory) -> IProtocol:
+    def _open(self, peer: Peer, public_key: bytes, factory: IProtocolFactory) -> IProtocol | Deferred[IProtocol]:
         listener = self._hub.listener(public_key)
-        far_protocol = listener.build(PeerAddress(self.peer, initiator=False))
-        near, far = pipe.pipe(
-            self._hub.reactor,
-            PeerAddress(self.peer),
-            listener.getHost(),
-            near_seen=PeerAddress(self.peer, initiator=False),
-            far_seen=PeerAddress(peer),
-            window=self._hub.window,
-            latency=self._hub.latency,
-            lost=(self._streams.lost, listener.network._streams.lost),
-        )
-        listener.network._streams.opened(far)
-        far.attach(far_protocol)
-        try:
-            protocol = factory.buildProtocol(near.getPeer())
-            if protocol is None:
-                raise ConnectCancelledError("the factory built no protocol")
-        except BaseException:
-            near.abort(StreamAbortedError())
-            raise
-        self._streams.opened(near)
-        near.attach(protocol)
-        return protocol
+        if self.is_sealed or listener.network.is_sealed:
+            return Meeting(self._hub, self, listener, peer, factory).begin()
+        return open_plain(self._hub, self, listener, peer, factory)
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """See :class:`~spaceswarm_proxy.interfaces.INetwork`."""
@@ -299,8 +296,8 @@ class LocalNetwork:
 
     # What it is as a whole.
 
-    def with_identity(self, key_pair: KeyPair | None = None) -> LocalNetwork:
-        """See :class:`~spaceswarm_proxy.interfaces.INetwork`.  Suspending this one suspends it too."""
+    def with_identity(self, key_pair: KeyPair | IKeeper | None = None) -> LocalNetwork:
+        """See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`.  Suspending this one suspends it too."""
         self._check_open()
         child = LocalNetwork(self._hub, key_pair or KeyPair.generate(), self)
         self._children[child] = None
@@ -331,6 +328,9 @@ class LocalNetwork:
 
     def _quiet_changed(self) -> None:
         if self.quiet:
+            give_up(self.meetings, PeerUnreachableError("this network is suspended"))
+            if self.listener is not None:
+                self.listener.give_up()
             self.events.emit("disconnected", SpaceswarmError("the network is suspended"))
             return
         for entry in list(self._entries):
@@ -357,7 +357,8 @@ class LocalNetwork:
             closing.append(self.listener.stopListening())
         for attempt in list(self._attempts):
             attempt.cancel()
-        return gatherResults([*closing, self._streams.abort()])
+        give_up(self.meetings, ClosedError())  # such as are just asking: they can't be cancelled
+        return gatherResults([*closing, self.streams.abort()])
 
     def _left(self, _: object) -> None:
         self._gone = True

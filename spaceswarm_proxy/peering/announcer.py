@@ -6,6 +6,9 @@ An *update* looks for the nodes nearest to the hash of the key and announces the
 translation in between open; when one is missing, when our address has changed, and every five minutes at the latest,
 there is another update.
 
+Whoever keeps the key signs what nodes are told.  A node for which it does not, or not in time, is told nothing; the
+next update tries again.
+
 :source: npm ``hyperdht`` 6; spec/dht.md, section 16; spec/connect.md, section 6.7.
 """
 
@@ -14,17 +17,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from spaceswarm_proxy.crypto.hashing import hash32
-from spaceswarm_proxy.crypto.keys import KeyPair
-from spaceswarm_proxy.dht.commands import ANNOUNCE, FIND_PEER, OK, UNANNOUNCE
+from spaceswarm_proxy.crypto.keeper import Keeper
+from spaceswarm_proxy.dht.claimant import Claimant
+from spaceswarm_proxy.dht.commands import FIND_PEER, OK
 from spaceswarm_proxy.dht.core import NodeCore
 from spaceswarm_proxy.dht.message import Command, Response
-from spaceswarm_proxy.dht.query import Query, QueryReply
-from spaceswarm_proxy.dht.values import Announce
+from spaceswarm_proxy.dht.query import Query
 from spaceswarm_proxy.errors import SpaceswarmError
 from spaceswarm_proxy.peering.asking import Asking, Question
 from spaceswarm_proxy.peering.noise_payload import RelayPair
 from spaceswarm_proxy.peering.pulse import ROUND, Pulses
 from spaceswarm_proxy.peering.schedule import Delayed, Schedule
+from spaceswarm_proxy.peering.signing import Claim, Known, Signing
 
 #: Nodes that a server announces itself to.
 RELAYS = 3
@@ -42,12 +46,12 @@ GENERATIONS = 3
 class Announcer:
     """The announces of one server."""
 
-    def __init__(self, node: NodeCore, schedule: Schedule, pulses: Pulses, key_pair: KeyPair) -> None:
+    def __init__(self, node: NodeCore, schedule: Schedule, pulses: Pulses, keeper: Keeper) -> None:
         """
         :param pulses: those of all servers of the node.
-        :param key_pair: the server's; signs.
+        :param keeper: keeps the server's key; signs.
         """
-        self.target = hash32(key_pair.public_key)
+        self.target = hash32(keeper.public_key)
         #: The relays, each with our address as it sees it.
         self.relays: tuple[RelayPair, ...] = ()
         #: What clients may be told: our own address, where anybody can reach it, and those of relays; three at most.
@@ -57,7 +61,7 @@ class Announcer:
         self._node = node
         self._schedule = schedule
         self._pulses = pulses
-        self._key_pair = key_pair
+        self._claimant = Claimant(node.profile, keeper, self.target)
         self._find = Command.make(False, FIND_PEER, self.target)
         self._active = False
         # Called when the first update is over.
@@ -70,6 +74,8 @@ class Announcer:
         self._trying: list[bytes] = []
         self._closest: list[bytes] = []
         self._asking = Asking(node)
+        # What is being signed before it is asked.
+        self._signing: Signing | None = None
         self._query: Query | None = None
         self._timer: Delayed | None = None
         # When the last update was over.
@@ -115,6 +121,9 @@ class Announcer:
 
     def _halt(self) -> None:
         self._asking.forget()
+        if self._signing is not None:
+            self._signing.stop()
+            self._signing = None
         self._unwatch()
         if self._query is not None:
             self._query.cancel()
@@ -156,17 +165,27 @@ class Announcer:
         assert query is not None
         self._closest = query.closest_addresses or self._closest
         nearest = [reply for reply in query.closest if reply.response.token is not None][:RELAYS]
-        self._trying = [reply.contact.address for reply in nearest]
-        self._asking.ask_all(map(self._announce, nearest), self._announced, now)
+        known = [(reply.contact.address, reply.response) for reply in nearest]
+        self._sign(self._claimant.announce, known, self._announce, now)
 
-    def _announce(self, reply: QueryReply) -> Question:
-        return self._signed(ANNOUNCE, self._node.profile.announce, reply.contact.address, reply.response)
+    def _sign(self, claim: Claim, known: Known, done: Callable[[list[Question], float], None], now: float) -> None:
+        """
+        Have what some nodes are told signed.
 
-    def _signed(self, command: int, namespace: bytes, address: bytes, known: Response) -> Question:
-        """:param known: an answer of the node, with its id and a token."""
-        assert known.id is not None and known.token is not None
-        value = Announce.signed(namespace, self._key_pair, self.target, known.id, known.token).encode()
-        return Question(address, Command.make(False, command, self.target, value), known.token)
+        :param known: the nodes, and what they have answered.
+        :param done: told what they are asked.
+        """
+
+        def signed(questions: list[Question], now: float) -> None:
+            self._signing = None
+            done(questions, now)
+
+        self._signing = Signing(self._schedule, signed)
+        self._signing.begin(known, claim, now)
+
+    def _announce(self, questions: list[Question], now: float) -> None:
+        self._trying = [question.address for question in questions]
+        self._asking.ask_all(questions, self._announced, now)
 
     def _announced(self, answers: list[tuple[bytes, Response]], now: float) -> None:
         taken = [RelayPair(address, answer.to) for address, answer in answers if answer.error == OK]
@@ -205,16 +224,14 @@ class Announcer:
     def _unannounce(self, addresses: Iterable[bytes], done: Callable[[float], None], now: float) -> None:
         """Take the announce back from some nodes, of which each is asked first whether it has it."""
 
-        def known(answers: list[tuple[bytes, Response]], now: float) -> None:
-            namespace = self._node.profile.unannounce
-            questions = [
-                self._signed(UNANNOUNCE, namespace, address, answer)
-                for address, answer in answers
-                if answer.id is not None and answer.token is not None and answer.value is not None
-            ]
+        def answered(answers: list[tuple[bytes, Response]], now: float) -> None:
+            known = [(address, answer) for address, answer in answers if answer.value is not None]
+            self._sign(self._claimant.unannounce, known, signed, now)
+
+        def signed(questions: list[Question], now: float) -> None:
             self._asking.ask_all(questions, lambda answers, now: done(now), now)
 
-        self._asking.ask_all((Question(address, self._find) for address in addresses), known, now)
+        self._asking.ask_all((Question(address, self._find) for address in addresses), answered, now)
 
     # Between updates.
 

@@ -3,7 +3,8 @@ One call of ``connect``: from the public key to a protocol that is connected, or
 
 *Labels.*  What a network's streams are bound to may not be certain.  The client speaks first, and so it has to choose;
 a server that calls it otherwise ends the connection, and may have said what it calls it, or not.  Then all begins anew
-with that label, or the next one; and what a server has understood is what later attempts begin with.
+with that label, or the next one; and what a server has understood is what later attempts begin with.  Where the stream
+is sealed, this is up to whoever has the keys.
 
 :source: spec/connect.md, section 1.
 """
@@ -14,51 +15,39 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 
-from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.errors import ConnectCancelledError, HandshakeError, SpaceswarmError, StreamResetError
 from spaceswarm_proxy.peering.connection import Connection
 from spaceswarm_proxy.peering.connector import ConnectOptions, Connector
 from spaceswarm_proxy.peering.runner import PeeringRunner
+from spaceswarm_proxy.peering.sealing import Build as SealedBuild, Sealing
 from spaceswarm_proxy.peering.securing import Securing
-from spaceswarm_proxy.secret.connection import Build, SecretConnection
+from spaceswarm_proxy.secret.connection import Build
 from spaceswarm_proxy.secret.transport import SecretTransport
 
 #: The violation of a server that is bound to another label than we have chosen.
 _OTHER_LABEL = "other-label"
 
 
-class Attempt:
-    """First a way is looked for, then the server has to be heard on it."""
+class WayFinder:
+    """An attempt: first a way is looked for, then it is made use of."""
 
-    def __init__(
-        self,
-        peering: PeeringRunner,
-        securing: Securing,
-        key_pair: KeyPair,
-        build: Build,
-        keep_alive: float,
-        timeout: float,
-    ) -> None:
+    def __init__(self, peering: PeeringRunner, keeper: Keeper, timeout: float) -> None:
         """
-        :param key_pair: who we are.
-        :param build: makes the user's protocol, when the server has been heard.
-        :param keep_alive, timeout: seconds.
+        :param keeper: keeps the key that we are known by.
+        :param timeout: seconds in which the server has to be heard, when there is a way.
         """
         self.result: Deferred[IProtocol] = Deferred(self._cancelled)
-        self._peering = peering
-        self._securing = securing
-        self._key_pair = key_pair
-        self._build = build
-        self._keep_alive = keep_alive
-        self._timeout = timeout
-        # Those that were not tried yet; the first one is under way.
-        self._labels = securing.labels
-        self._public_key = b""
-        self._options = ConnectOptions()
         #: The way that was found, before the server is heard on it.
         self.connection: Connection | None = None
+        self._peering = peering
+        self._keeper = keeper
+        self._timeout = timeout
+        self._public_key = b""
+        self._options = ConnectOptions()
         self._connector: Connector | None = None
-        self._secret: SecretConnection | None = None
+        # What is made of the way.
+        self._opening: Deferred[IProtocol] | None = None
 
     def start(self, public_key: bytes, options: ConnectOptions) -> None:
         """
@@ -70,9 +59,9 @@ class Attempt:
 
     def _begin(self) -> None:
         peering = self._peering
-        self._secret = None
+        self._opening = None
         self._connector = peering.core.connect(
-            self._public_key, self._key_pair, self._found, peering.now(), self._options
+            self._public_key, self._keeper, self._found, peering.now(), self._options
         )
         peering.arm()
 
@@ -81,11 +70,55 @@ class Attempt:
             self.result.errback(found)
             return
         self.connection = found
-        key = self._key_pair.public_key
-        self._secret = self._securing.secure(
-            found, key, self._heard, self._keep_alive, self._timeout, labels=self._labels
+        self._opening = self._open(found)
+        self._opening.addCallbacks(self._opened, self._not_opened)
+
+    def _open(self, connection: Connection) -> Deferred[IProtocol]:
+        raise NotImplementedError
+
+    def _opened(self, protocol: IProtocol) -> None:
+        self.result.callback(protocol)
+
+    def _not_opened(self, failure: Failure) -> None:
+        self.result.errback(failure)
+
+    def _cancelled(self, result: Deferred[IProtocol]) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+        elif self._connector is not None:
+            self._connector.cancel(self._peering.now())
+            result.errback(ConnectCancelledError())
+
+
+class Attempt(WayFinder):
+    """One with a key of our own: the server has to be heard, in the encrypted stream."""
+
+    def __init__(
+        self,
+        peering: PeeringRunner,
+        securing: Securing,
+        keeper: Keeper,
+        build: Build,
+        keep_alive: float,
+        timeout: float,
+    ) -> None:
+        """
+        :param build: makes the user's protocol, when the server has been heard.
+        :param keep_alive, timeout: seconds.
+        """
+        super().__init__(peering, keeper, timeout)
+        self._securing = securing
+        self._build = build
+        self._keep_alive = keep_alive
+        # Those that were not tried yet; the first one is under way.
+        self._labels = securing.labels
+
+    def _open(self, connection: Connection) -> Deferred[IProtocol]:
+        key = self._keeper.public_key
+        secret = self._securing.secure(
+            connection, key, self._heard, self._keep_alive, self._timeout, labels=self._labels
         )
-        self._secret.opened.addCallbacks(self._opened, self._not_opened)
+        return secret.opened
 
     def _heard(self, transport: SecretTransport) -> IProtocol | None:
         """The server has been heard.  If it has another label than we have, it will not understand us."""
@@ -96,13 +129,13 @@ class Attempt:
 
     def _opened(self, protocol: IProtocol) -> None:
         self._securing.understood(self._labels[0])
-        self.result.callback(protocol)
+        super()._opened(protocol)
 
     def _not_opened(self, failure: Failure) -> None:
         self._peering.core.forget_route(self._public_key)
         self._labels = self._labels_after(failure.value)
         if not self._labels:
-            self.result.errback(failure)
+            super()._not_opened(failure)
             return
         try:
             self._begin()
@@ -117,9 +150,21 @@ class Attempt:
             return self._labels[1:]
         return ()
 
-    def _cancelled(self, result: Deferred[IProtocol]) -> None:
-        if self._secret is not None:
-            self._secret.opened.cancel()
-        elif self._connector is not None:
-            self._connector.cancel(self._peering.now())
-            result.errback(ConnectCancelledError())
+
+class SealedAttempt(WayFinder):
+    """One with a key that is kept elsewhere: that there is a way is all."""
+
+    def __init__(
+        self, peering: PeeringRunner, sealing: Sealing, keeper: Keeper, build: SealedBuild, timeout: float
+    ) -> None:
+        """:param build: makes the user's protocol, when there is a way."""
+        super().__init__(peering, keeper, timeout)
+        self._sealing = sealing
+        self._build = build
+
+    def _open(self, connection: Connection) -> Deferred[IProtocol]:
+        return self._sealing.open(connection, self._keeper.public_key, self._build, self._timeout, self._heard)
+
+    def _heard(self, is_heard: bool) -> None:
+        if not is_heard:
+            self._peering.core.forget_route(self._public_key)

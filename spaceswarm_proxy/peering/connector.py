@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from spaceswarm_proxy.crypto.hashing import hash32
-from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.dht.commands import PING
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, is_shunned
 from spaceswarm_proxy.dht.message import Command, Response
@@ -79,20 +79,20 @@ class Connector:
         self,
         room: Room,
         public_key: bytes,
-        key_pair: KeyPair,
+        keeper: Keeper,
         done: Done,
         options: ConnectOptions,
         ended: Callable[[Connector], None],
     ) -> None:
         """
         :param public_key: the server's, 32 bytes.
-        :param key_pair: who we are.
+        :param keeper: keeps the key that we are known by.
         :param done: called once.  A connection through a relay goes on looking for a direct way after that.
         :param ended: told when nothing is left of the attempt.
         """
         self.public_key = public_key
         self._room = room
-        self._key_pair = key_pair
+        self._keeper = keeper
         self._done: Done | None = done
         self._options = options
         self._ended: Callable[[Connector], None] | None = ended
@@ -100,6 +100,8 @@ class Connector:
         self._relay: RelayThrough | None = None
         self._firewall = Firewall.UNKNOWN
         self._asking = Asking(room.node)
+        # Until its keys are used.
+        self._handshake: ClientHandshake | None = None
         self._passage: Passage | None = None
         self._search: Search | None = None
         self._holepunch: HolepunchClient | None = None
@@ -111,11 +113,21 @@ class Connector:
         """Begin; it may be done at once, if it can't be done now."""
         try:
             self._room.node.check_open()
-            handshake = ClientHandshake(self._room.profile, self._key_pair, self.public_key)
             self._passage = Passage(self._room, self, True, self._options.reusable_socket)
-            message = handshake.write(self._own_payload(self._passage.raw.id))
         except SpaceswarmError as problem:
             self.give_up(problem, now)
+            return
+        kept = self._keeper.handshake(self._room.profile, self.public_key)
+        self._handshake = ClientHandshake(kept, self.public_key)
+        self._handshake.write(self._own_payload(self._passage.raw.id), self._written, now)
+
+    def _written(self, message: bytes | SpaceswarmError, now: float) -> None:
+        """The first message is there, or there will be none."""
+        handshake = self._handshake
+        if handshake is None or self._search is not None:
+            return
+        if isinstance(message, SpaceswarmError):
+            self.give_up(message, now)
             return
         self._search = Search(self._room, handshake, self._target, message, self._found, self.give_up)
         # It comes back with the connection, if it is still one.
@@ -140,6 +152,9 @@ class Connector:
             self._search.stop()
         if self._passage is not None:
             self._passage.close(now)
+        handshake, self._handshake = self._handshake, None
+        if handshake is not None:
+            handshake.close()
         ended, self._ended = self._ended, None
         if ended is not None:
             ended(self)
@@ -292,10 +307,11 @@ class Connector:
         if relays:
             self._room.relay_cache.put(self.public_key, relays)
         done, self._done = self._done, None
+        handshake, self._handshake = self._handshake, None
         if not connection.relayed or not self._is_seeking():
             self._end(now)
-        if done is not None:
-            done(connection, now)
+        if done is not None and handshake is not None:
+            done(connection._replace(abandon=handshake.close), now)
 
     def arrived(self, now: float) -> None:
         """There is a direct way."""

@@ -21,7 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from spaceswarm_proxy.crypto.keys import PUBLIC_KEY_LENGTH, KeyPair
+from spaceswarm_proxy.crypto.keeper import Keeper
+from spaceswarm_proxy.crypto.keys import PUBLIC_KEY_LENGTH
 from spaceswarm_proxy.dht.core import NodeCore
 from spaceswarm_proxy.dht.values import PeerRecord
 from spaceswarm_proxy.errors import ClosedError, KeyPairInUseError, SpaceswarmError, SuspendedError
@@ -67,7 +68,7 @@ class PeeringCore:
 
     def listen(
         self,
-        key_pair: KeyPair,
+        keeper: Keeper,
         accept: Accept,
         listening: Told,
         now: float,
@@ -76,7 +77,7 @@ class PeeringCore:
         """
         Begin to listen.
 
-        :param key_pair: who the server is.
+        :param keeper: keeps the key that the server is known by.
         :param accept: told of every connection that comes about.
         :param listening: told once when the server can be found.
         :returns: the server; to be closed with :meth:`close_listener`.
@@ -84,12 +85,12 @@ class PeeringCore:
         :raises SpaceswarmError: the node is closed or suspended.
         """
         self._check_open()
-        listener = Listener(self.room, key_pair, accept, options or ListenOptions(), now)
+        listener = Listener(self.room, keeper, accept, options or ListenOptions(), now)
         if listener.target in self.listeners:
             raise KeyPairInUseError()
         self.listeners[listener.target] = listener
         self.router.servers[listener.target] = listener
-        self.node.serve(listener.target, PeerRecord(key_pair.public_key))
+        self.node.serve(listener.target, PeerRecord(keeper.public_key))
         listener.start(listening, now)
         return listener
 
@@ -107,7 +108,7 @@ class PeeringCore:
     def connect(
         self,
         public_key: bytes,
-        key_pair: KeyPair,
+        keeper: Keeper,
         done: Done,
         now: float,
         options: ConnectOptions | None = None,
@@ -116,7 +117,7 @@ class PeeringCore:
         Begin to connect to a server.
 
         :param public_key: the server's, 32 bytes.
-        :param key_pair: who we are.
+        :param keeper: keeps the key that we are known by.
         :param done: told once of the connection, or why there is none; perhaps at once.
         :returns: the attempt, which can be cancelled.
         :raises ValueError: the key has another length.
@@ -125,9 +126,7 @@ class PeeringCore:
         if len(public_key) != PUBLIC_KEY_LENGTH:
             raise ValueError(f"a public key has {PUBLIC_KEY_LENGTH} bytes, not {len(public_key)}")
         self._check_open()
-        connector = Connector(
-            self.room, public_key, key_pair, done, options or ConnectOptions(), self.connectors.discard
-        )
+        connector = Connector(self.room, public_key, keeper, done, options or ConnectOptions(), self.connectors.discard)
         self.connectors.add(connector)
         connector.start(now)
         return connector

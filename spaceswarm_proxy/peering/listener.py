@@ -9,22 +9,21 @@ and must not lead to a second connection; whatever is new is counted before anyt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Protocol
 
 from spaceswarm_proxy.crypto.hashing import hash32
-from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.dht.contact import HOST_LENGTH
 from spaceswarm_proxy.dht.forwarding import Mode
-from spaceswarm_proxy.errors import ProtocolError
 from spaceswarm_proxy.peering.admission import Admission, AdmissionLimits
 from spaceswarm_proxy.peering.announcer import Announcer
 from spaceswarm_proxy.peering.connection import Connection
 from spaceswarm_proxy.peering.noise_payload import NoisePayload
 from spaceswarm_proxy.peering.punching import Veto
-from spaceswarm_proxy.peering.room import Room
+from spaceswarm_proxy.peering.room import RelayChoice, Room
 from spaceswarm_proxy.peering.router import HandshakeArrival, HolepunchArrival
 from spaceswarm_proxy.peering.server_handshake import ServerHandshake
 
@@ -66,7 +65,7 @@ class ListenOptions:
     #: Later connections with the same peer may use this one's socket.
     reusable_socket: bool = False
     #: Public keys of blind relays, of which one is proposed to each client; with none, whatever the client proposes.
-    relay_through: Sequence[bytes] = ()
+    relay_through: RelayChoice = ()
     limits: AdmissionLimits = field(default_factory=AdmissionLimits)
 
 
@@ -76,19 +75,19 @@ class Listener:
     def __init__(
         self,
         room: Room,
-        key_pair: KeyPair,
+        keeper: Keeper,
         accept: Accept,
         options: ListenOptions,
         now: float,
     ) -> None:
         """
-        :param key_pair: who the server is.
+        :param keeper: keeps the key that the server is known by.
         :param accept: told of every connection.
         """
         self.room = room
-        self.key_pair = key_pair
+        self.keeper = keeper
         self.options = options
-        self.announcer = Announcer(room.node, room.schedule, room.pulses, key_pair)
+        self.announcer = Announcer(room.node, room.schedule, room.pulses, keeper)
         self.admission = Admission(options.limits, now)
         self.closed = False
         self.suspended = False
@@ -103,7 +102,7 @@ class Listener:
     @property
     def public_key(self) -> bytes:
         """What clients know the server by: 32 bytes."""
-        return self.key_pair.public_key
+        return self.keeper.public_key
 
     @property
     def target(self) -> bytes:
@@ -131,12 +130,8 @@ class Listener:
         handshake = ServerHandshake(self, self._take_id(), key, host)
         # It has its place before anybody is asked, who may take his time.
         self._by_id[handshake.id] = self._by_key[key] = handshake
-        try:
-            handshake.begin(arrival, now)
-        except ProtocolError:
-            handshake.destroy(now)
-            return False
-        return True
+        handshake.begin(arrival, now)
+        return key in self._by_key
 
     def holepunch(self, arrival: HolepunchArrival, now: float) -> bool:
         """:returns: whether it may be answered."""

@@ -15,30 +15,37 @@ A node of the network, as its users see it: it looks up and stores, connects and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
+import txaio
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.codec.key_text import decode_key
+from spaceswarm_proxy.crypto.keeper import Keeper, OwnKeys
 from spaceswarm_proxy.crypto.keys import PUBLIC_KEY_LENGTH, KeyPair
 from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.dht.node import QueryNode
 from spaceswarm_proxy.errors import SpaceswarmError
-from spaceswarm_proxy.interfaces import HostPort
+from spaceswarm_proxy.interfaces import HostPort, IKeeper
 from spaceswarm_proxy.peering.admission import AdmissionLimits
-from spaceswarm_proxy.peering.attempt import Attempt
+from spaceswarm_proxy.peering.attempt import Attempt, SealedAttempt, WayFinder
 from spaceswarm_proxy.peering.connector import ConnectOptions
 from spaceswarm_proxy.peering.listener import ListenOptions
 from spaceswarm_proxy.peering.mux_protocol import MuxProtocol
-from spaceswarm_proxy.peering.port import Firewall, PeerPort
+from spaceswarm_proxy.peering.port import Firewall, PeerPort, Serve
 from spaceswarm_proxy.peering.protomux import MAX_MESSAGE
 from spaceswarm_proxy.peering.relay_port import RelayObserver, RelayPort
 from spaceswarm_proxy.peering.relay_server import RelayLimits
 from spaceswarm_proxy.peering.relays import Relays
+from spaceswarm_proxy.peering.room import RelayChoice
 from spaceswarm_proxy.peering.runner import Leave, PeeringRunner
-from spaceswarm_proxy.peering.securing import Securing, Streams, builder
+from spaceswarm_proxy.peering.sealing import Sealing
+from spaceswarm_proxy.peering.securing import Build, Securing, Streams, builder
+
+log = txaio.make_logger()
 
 #: Seconds without a write after which connections say that they are still there, and in which a peer that a connection
 #: leads to has to be heard first.
@@ -60,6 +67,7 @@ class DHTNode(QueryNode):
     def _add_rooms(self) -> None:
         self._peering = PeeringRunner(self._reactor, self._runner)
         self._securing = Securing(self._reactor, self._peering, self.profile.stream_labels)
+        self._sealing = Sealing(self._peering)
         # What is said to relays, and by them, is short.
         self._relay_securing = Securing(self._reactor, self._peering, self.profile.stream_labels, MAX_MESSAGE)
         room = self._peering.core.room
@@ -78,7 +86,7 @@ class DHTNode(QueryNode):
         public_key: bytes | str,
         factory: IProtocolFactory,
         *,
-        key_pair: KeyPair | None = None,
+        key_pair: KeyPair | IKeeper | None = None,
         relay_addresses: Sequence[HostPort] = (),
         relay_through: Sequence[bytes] = (),
         local_connection: bool = True,
@@ -94,18 +102,21 @@ class DHTNode(QueryNode):
         :param public_key: the server's: 32 bytes, or as text (hex, z-base-32, ``pear://``).
         :param factory: its ``buildProtocol`` is called with a :class:`~spaceswarm_proxy.interfaces.PeerAddress` when
             the server has been heard.
-        :param key_pair: who we are; by default the node's own.
+        :param key_pair: who we are; by default the node's own; or whoever keeps it: then the stream is sealed, the
+            factory is given a :class:`~spaceswarm_proxy.interfaces.SealedAddress` as soon as there is a way to the
+            server, and all that is sent is what its protocol writes.
         :param relay_addresses: nodes that know the way, best first, if any are known.
         :param relay_through: public keys of blind relays, one of which is used while there is no direct way.
         :param local_connection: try the local network, and tell the server our addresses there.
         :param fast_open: send to the server before both sides know what they are behind.
         :param reusable_socket: later connections with the same server may take the same way.
-        :param keep_alive: seconds without a write after which an empty message is sent; 0 never sends any.
+        :param keep_alive: seconds without a write after which an empty message is sent; 0 never sends any.  Of no
+            concern to sealed streams.
         :param timeout: seconds that the server has to be heard in, once there is a way to it.
         :param streams: told of the connection's transport, and when that is lost.
         :returns: a Deferred of the protocol; cancelling it ends the attempt.  It fails with a
             :class:`~spaceswarm_proxy.errors.ConnectError` whose ``reference_code`` is the one that JavaScript peers
-            have for it.
+            have for it; or as whoever keeps the key does.
         """
         try:
             key = decode_key(public_key) if isinstance(public_key, str) else bytes(public_key)
@@ -116,20 +127,27 @@ class DHTNode(QueryNode):
                 reusable_socket=reusable_socket,
                 relay_through=_checked(relay_through),
             )
-            pair, build = key_pair or self.key_pair, builder(factory, streams)
-            attempt = Attempt(self._peering, self._securing, pair, build, keep_alive, timeout)
+            attempt = self._attempt(key_pair, builder(factory, streams), keep_alive, timeout)
             attempt.start(key, options)
         except (SpaceswarmError, ValueError) as problem:
             return fail(problem)
         return attempt.result
 
+    def _attempt(
+        self, key_pair: KeyPair | IKeeper | None, build: Build, keep_alive: float, timeout: float
+    ) -> WayFinder:
+        keeper = self._keeper(key_pair)
+        if isinstance(keeper, OwnKeys):
+            return Attempt(self._peering, self._securing, keeper, build, keep_alive, timeout)
+        return SealedAttempt(self._peering, self._sealing, keeper, build, timeout)
+
     def listen(
         self,
-        key_pair: KeyPair | None,
+        key_pair: KeyPair | IKeeper | None,
         factory: IProtocolFactory,
         *,
         firewall: Firewall | None = None,
-        relay_through: Sequence[bytes] = (),
+        relay_through: RelayChoice = (),
         share_local_address: bool = True,
         holepunch: bool = True,
         reusable_socket: bool = False,
@@ -140,11 +158,13 @@ class DHTNode(QueryNode):
         """
         Accept streams under a public key.
 
-        :param key_pair: who we are; ``None`` for the node's own.
+        :param key_pair: who we are, or whoever keeps that key: then streams are sealed, as for :meth:`connect`;
+            ``None`` for the node's own.
         :param factory: its ``buildProtocol`` is called with a :class:`~spaceswarm_proxy.interfaces.PeerAddress` for
             each stream whose client has been heard; with ``None`` the stream is refused.
         :param firewall: asked before anything is done for a client; whoever is refused hears nothing at all.
-        :param relay_through: public keys of blind relays, one of which is proposed to each client.
+        :param relay_through: public keys of blind relays, one of which is proposed to each client; or a function that
+            tells them for each.
         :param share_local_address: tell clients our addresses in local networks.
         :param holepunch: help clients to reach us through address translations.
         :param reusable_socket: later connections with the same client may take the same way.
@@ -155,7 +175,7 @@ class DHTNode(QueryNode):
             cancelling it ends that.  It fails with ``KeyPairInUseError``, ``SuspendedError`` or ``ClosedError``.
         """
         try:
-            relays = _checked(relay_through)
+            relays = _asking(relay_through) if callable(relay_through) else _checked(relay_through)
         except ValueError as problem:
             return fail(problem)
         options = ListenOptions(
@@ -165,8 +185,14 @@ class DHTNode(QueryNode):
             relay_through=relays,
             limits=limits or AdmissionLimits(),
         )
-        pair = key_pair or self.key_pair
-        return PeerPort(self._peering, self._securing, pair, factory, firewall, options, keep_alive, streams).open()
+        keeper, serve = self._server(key_pair, builder(factory, streams), keep_alive)
+        return PeerPort(self._peering, keeper, factory, serve, firewall, options).open()
+
+    def _server(self, key_pair: KeyPair | IKeeper | None, build: Build, keep_alive: float) -> tuple[Keeper, Serve]:
+        keeper = self._keeper(key_pair)
+        if isinstance(keeper, OwnKeys):
+            return keeper, partial(self._securing.serve, keeper.public_key, build, keep_alive, OPENING_TIMEOUT)
+        return keeper, partial(self._sealing.serve, keeper.public_key, build, OPENING_TIMEOUT)
 
     # Blind relays.
 
@@ -191,13 +217,22 @@ class DHTNode(QueryNode):
             cancelled, and fails, as that of :meth:`listen`.
         """
         options = ListenOptions(limits=admission or AdmissionLimits())
-        pair, peering = key_pair or self.key_pair, self._peering
-        port = RelayPort(peering, self._relay_securing, pair, firewall, options, KEEP_ALIVE, limits, observer)
+        port = RelayPort(
+            self._peering,
+            self._relay_securing,
+            OwnKeys(key_pair or self.key_pair),
+            firewall,
+            options,
+            KEEP_ALIVE,
+            OPENING_TIMEOUT,
+            limits,
+            observer,
+        )
         return port.open()
 
     def _dial_relay(self, public_key: bytes, protocol: MuxProtocol) -> Attempt:
         peering, securing = self._peering, self._relay_securing
-        attempt = Attempt(peering, securing, self.key_pair, lambda _: protocol, KEEP_ALIVE, OPENING_TIMEOUT)
+        attempt = Attempt(peering, securing, OwnKeys(self.key_pair), lambda _: protocol, KEEP_ALIVE, OPENING_TIMEOUT)
         # The way to a relay does not lead through another one, whatever it says.
         attempt.start(public_key, ConnectOptions(follows_relays=False))
         return attempt
@@ -265,3 +300,16 @@ def _checked(public_keys: Sequence[bytes]) -> tuple[bytes, ...]:
     if any(len(key) != PUBLIC_KEY_LENGTH for key in keys):
         raise ValueError(f"a relay's public key has {PUBLIC_KEY_LENGTH} bytes")
     return keys
+
+
+def _asking(choose: Callable[[], Sequence[bytes]]) -> Callable[[], Sequence[bytes]]:
+    """:returns: the same function, but when it fails, there is no relay."""
+
+    def asked() -> Sequence[bytes]:
+        try:
+            return _checked(choose())
+        except Exception:
+            log.failure("relay_through failed: no relay is proposed")
+            return ()
+
+    return asked

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from spaceswarm_proxy.crypto.noise import SessionKeys
 from spaceswarm_proxy.dht.contact import HOST_LENGTH
 from spaceswarm_proxy.errors import SpaceswarmError
-from spaceswarm_proxy.peering.connection import Connection
+from spaceswarm_proxy.peering.connection import Connection, Keys
 from spaceswarm_proxy.peering.noise_payload import NoisePayload, RelayThrough
 from spaceswarm_proxy.peering.relaying import Appointment
 from spaceswarm_proxy.peering.room import Room
@@ -54,7 +53,7 @@ class Passage:
         self._seeker = seeker
         self._initiator = initiator
         self._reusable_socket = reusable_socket
-        self._keys: SessionKeys | None = None
+        self._keys: Keys | None = None
         self._payload = NoisePayload()
         # Where a packet came from before we had the keys for it, and the socket.
         self._early: tuple[int, bytes] | None = None
@@ -66,7 +65,7 @@ class Passage:
         """Is somebody waited for at a relay?"""
         return self._appointment is not None and not self.taken
 
-    def agree(self, keys: SessionKeys, payload: NoisePayload) -> None:
+    def agree(self, keys: Keys, payload: NoisePayload) -> None:
         """
         The handshake has come to its end: ways can be taken.
 
@@ -101,7 +100,7 @@ class Passage:
             self._seeker.arrived(now)
             self._connected(keys, socket, address, False, now)
 
-    def _connected(self, keys: SessionKeys, socket: int, address: bytes, relayed: bool, now: float) -> None:
+    def _connected(self, keys: Keys, socket: int, address: bytes, relayed: bool, now: float) -> None:
         connection = Connection(self.raw, keys, self._initiator, socket, address, self._payload, relayed)
         self._seeker.connected(connection, now)
 

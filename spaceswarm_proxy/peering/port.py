@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from spaceswarm_proxy._waiters import Waiters
-from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.dht.contact import host_port
 from spaceswarm_proxy.errors import ConnectCancelledError, SpaceswarmError
 from spaceswarm_proxy.interfaces import HostPort, Peer, PeerAddress
@@ -22,12 +22,11 @@ from spaceswarm_proxy.peering.connection import Connection
 from spaceswarm_proxy.peering.listener import Decide, Listener, ListenOptions
 from spaceswarm_proxy.peering.noise_payload import NoisePayload
 from spaceswarm_proxy.peering.runner import PeeringRunner
-from spaceswarm_proxy.peering.securing import Securing, Streams, builder
 
 log = txaio.make_logger()
 
-#: Seconds that a client has to be heard in, once there is a way to it.
-OPENING_TIMEOUT = 20.0
+#: Makes a client's stream of what a handshake has come to; told whom to tell whether the client was heard.
+Serve = Callable[[Connection, Callable[[bool], None]], None]
 
 #: Decides who may connect: told the client's :class:`~spaceswarm_proxy.interfaces.PeerAddress`; a true result, or a
 #: Deferred of one, refuses it.
@@ -41,30 +40,26 @@ class PeerPort:
     def __init__(
         self,
         peering: PeeringRunner,
-        securing: Securing,
-        key_pair: KeyPair,
+        keeper: Keeper,
         factory: IProtocolFactory,
+        serve: Serve,
         firewall: Firewall | None,
         options: ListenOptions,
-        keep_alive: float,
-        streams: Streams | None = None,
     ) -> None:
         """
-        :param key_pair: who the server is.
+        :param keeper: keeps the key that the server is known by.
+        :param factory: told that we begin and end.
+        :param serve: connects a protocol of it to a client.
         :param firewall: by default, nobody is refused.
-        :param keep_alive: seconds.
-        :param streams: told of the clients' transports.
         """
-        self.key_pair = key_pair
         self.factory = factory
         #: Called without arguments when :attr:`relay_addresses` are others.
         self.relays_changed: Callable[[], None] = _nothing
         self._peering = peering
-        self._securing = securing
+        self._keeper = keeper
+        self._serve = serve
         self._firewall = firewall
         self._options = options if firewall is None else replace(options, firewall=self._ask_firewall)
-        self._keep_alive = keep_alive
-        self._build = builder(factory, streams)
         self._listener: Listener | None = None
         self._stopping = 0
         self._closed: Waiters[None] = Waiters()
@@ -89,7 +84,7 @@ class PeerPort:
 
     def _begin(self, listening: Callable[[float], None]) -> None:
         peering = self._peering
-        self._listener = peering.core.listen(self.key_pair, self._accept, listening, peering.now(), self._options)
+        self._listener = peering.core.listen(self._keeper, self._accept, listening, peering.now(), self._options)
         self._listener.announcer.relays_changed = self._relays_changed
         self.factory.doStart()
         peering.arm()
@@ -128,7 +123,7 @@ class PeerPort:
 
     def getHost(self) -> PeerAddress:
         """Our own address."""
-        return PeerAddress(Peer.keyed(self.key_pair.public_key), initiator=False)
+        return PeerAddress(Peer.keyed(self._keeper.public_key), initiator=False)
 
     @property
     def relay_addresses(self) -> list[HostPort]:
@@ -158,20 +153,15 @@ class PeerPort:
         maybeDeferred(self._firewall, peer).addBoth(answered)
 
     def _accept(self, connection: Connection, now: float) -> None:
-        secret = self._securing.secure(
-            connection, self.key_pair.public_key, self._build, self._keep_alive, OPENING_TIMEOUT
-        )
-        secret.opened.addCallbacks(self._heard, self._not_opened, callbackArgs=(connection,), errbackArgs=(connection,))
+        self._serve(connection, partial(self._heard, connection))
 
-    def _heard(self, _: object, connection: Connection) -> None:
-        """The client counts as a stranger no more."""
-        if self._listener is not None:
+    def _heard(self, connection: Connection, is_heard: bool) -> None:
+        if not is_heard:
+            # A client that was never there: its own business.
+            self._peering.core.forget_route(connection.remote_public_key)
+        elif self._listener is not None:
+            # It counts as a stranger no more.
             self._listener.heard(connection)
-
-    def _not_opened(self, failure: Failure, connection: Connection) -> None:
-        """A client that was never heard: its own business."""
-        self._peering.core.forget_route(connection.remote_public_key)
-        log.debug("a client was not heard: {problem}", problem=failure.value)
 
 
 def _nobody_waits(now: float) -> None:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
 
-from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.errors import SpaceswarmError
 from spaceswarm_proxy.peering.listener import ListenOptions
 from spaceswarm_proxy.peering.mux_protocol import MuxProtocol
@@ -20,7 +20,7 @@ from spaceswarm_proxy.peering.raw import Firewall as PacketFirewall
 from spaceswarm_proxy.peering.relay_server import RelayLimits, RelayServer, RelaySession
 from spaceswarm_proxy.peering.runner import PeeringRunner
 from spaceswarm_proxy.peering.schedule import Delayed
-from spaceswarm_proxy.peering.securing import Securing
+from spaceswarm_proxy.peering.securing import Securing, builder
 from spaceswarm_proxy.udx.core import UDXCore
 
 
@@ -62,16 +62,18 @@ class RelayPort(PeerPort):
         self,
         peering: PeeringRunner,
         securing: Securing,
-        key_pair: KeyPair,
+        keeper: Keeper,
         firewall: Firewall | None,
         options: ListenOptions,
         keep_alive: float,
+        timeout: float,
         limits: RelayLimits | None,
         observer: RelayObserver | None,
     ) -> None:
         """See :class:`~spaceswarm_proxy.peering.port.PeerPort`; :param limits: what peers may have of it."""
         service = self._service = RelayService(peering, limits, observer)
-        super().__init__(peering, securing, key_pair, service, firewall, options, keep_alive)
+        serve = partial(securing.serve, keeper.public_key, builder(service, None), keep_alive, timeout)
+        super().__init__(peering, keeper, service, serve, firewall, options)
 
     @property
     def stats(self) -> RelayStats:

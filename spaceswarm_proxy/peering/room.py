@@ -13,6 +13,9 @@ from spaceswarm_proxy.peering.relaying import Relaying
 from spaceswarm_proxy.peering.routes import MAX_RELAY_CACHE, Latest, Routes
 from spaceswarm_proxy.peering.schedule import Schedule
 
+#: Public keys of blind relays, 32 bytes each, or what tells of them whenever they are wanted; it must not fail.
+RelayChoice = Sequence[bytes] | Callable[[], Sequence[bytes]]
+
 _LOOPBACK = bytes((127, 0, 0, 1))
 #: Hosts of ours that others are told of; a machine with containers may have hundreds.
 MAX_LOCAL_HOSTS = 16
@@ -52,11 +55,9 @@ class Room:
         port = self.node.server_port.to_bytes(2, "little")
         return [host + port for host in self._local_hosts()[:MAX_LOCAL_HOSTS] or [_LOOPBACK]]
 
-    def choose_relay(self, public_keys: Sequence[bytes]) -> RelayThrough | None:
-        """
-        :param public_keys: of relays.
-        :returns: where to meet somebody, if it can be one of those.
-        """
+    def choose_relay(self, relays: RelayChoice) -> RelayThrough | None:
+        """:returns: where to meet somebody, if it can be one of these relays."""
+        public_keys = relays() if callable(relays) else relays
         if not public_keys or self.relaying is None:
             return None
         return RelayThrough(self.node.chance.choice(public_keys), self.node.chance.randbytes(TOKEN_LENGTH))

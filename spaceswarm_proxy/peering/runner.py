@@ -31,7 +31,8 @@ class PeeringRunner:
         """:param node: whose sockets and time these are."""
         self.now = node.now
         self.arm = node.arm
-        self._reactor = reactor
+        self.soon = node.soon
+        self.reactor = reactor
         self._ports = node.ports
         self.streams = StreamsRunner(reactor, node.ports.find, node.now)
         self.pool = SocketPool(reactor, node.ports, self.streams.core, self._socket_closed)
@@ -55,15 +56,6 @@ class PeeringRunner:
         """:returns: what one of the node's sockets is bound to."""
         port = self._ports.find(number)
         return IPv4Address("UDP", self._ports.host, 0 if port is None else port.port)
-
-    def soon(self, function: Callable[[float], None]) -> None:
-        """Call a function with the time, in a turn of its own: then it may do anything with the node."""
-
-        def turn() -> None:
-            function(self.now())
-            self.arm()
-
-        self.streams.call_soon(turn)
 
     # What the node's runner calls.
 
@@ -95,7 +87,7 @@ class PeeringRunner:
                 limit.cancel()
                 done()
 
-        limit = self._reactor.callLater(FAREWELL, done)
+        limit = self.reactor.callLater(FAREWELL, done)
         begin(left, self.now())
         if limit.active():
             self.arm()

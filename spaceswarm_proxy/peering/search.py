@@ -5,6 +5,8 @@ Nodes that may know it are tried one after the other; a moment later the network
 has a record of the server is tried, a few at a time.  The moment spares the network most questions: who connects again
 mostly goes the way of the last time.  (The reference does not wait.)
 
+To read an answer may take a while, where the key is kept elsewhere; its node counts as under way until then.
+
 :source: npm ``hyperdht`` 6; spec/connect.md, section 6.2.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from spaceswarm_proxy.dht.commands import FIND_PEER, PEER_HANDSHAKE
 from spaceswarm_proxy.dht.contact import is_shunned
@@ -108,24 +111,25 @@ class Search:
 
         def answered(response: Response | SpaceswarmError, now: float) -> None:
             if isinstance(response, Response):
-                self._read(address, response, socket, now)
-            elif not isinstance(response, RequestTimeoutError):
-                self._end(response, now)
-            if not self._over:
+                self._handshake.read(address, response, partial(self._read, then), now, socket)
+            elif isinstance(response, RequestTimeoutError):
                 then(now)
+            else:
+                self._end(response, now)
 
         self._asking.ask(address, self._command, answered, now, socket=socket)
 
-    def _read(self, address: bytes, response: Response, socket: int | None, now: float) -> None:
-        try:
-            answer = self._handshake.read(address, response, socket)
-        except BadHandshakeReplyError:
+    def _read(self, then: Callable[[float], None], answer: Answer | SpaceswarmError, now: float) -> None:
+        """An answer was read, perhaps long after it had come."""
+        if self._over:
             return
-        except SpaceswarmError as problem:
-            self._end(problem, now)
-        else:
+        if isinstance(answer, Answer):
             self.stop()
             self._found(answer, now)
+        elif isinstance(answer, BadHandshakeReplyError):
+            then(now)
+        else:
+            self._end(answer, now)
 
     def _search(self, now: float) -> None:
         self._slots = self._free = SLOTS_WITH_KNOWN if self._known else SLOTS

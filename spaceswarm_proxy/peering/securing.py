@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+import txaio
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.python.failure import Failure
 
+from spaceswarm_proxy.crypto.noise import SessionKeys
 from spaceswarm_proxy.crypto.secret_stream import MAX_MESSAGE
 from spaceswarm_proxy.dht.contact import host_port
 from spaceswarm_proxy.peering.connection import Connection
 from spaceswarm_proxy.peering.runner import PeeringRunner
-from spaceswarm_proxy.secret.connection import Build, SecretConnection, Settings
+from spaceswarm_proxy.secret.connection import Build as SecretBuild, SecretConnection, Settings
 from spaceswarm_proxy.secret.session import Session
-from spaceswarm_proxy.secret.transport import SecretTransport
 from spaceswarm_proxy.udx.transport import UDXTransport
+
+log = txaio.make_logger()
 
 #: Seconds between the signs of life of a server that does not speak first, until it is spoken to.
 _WAITING = 1.0
 
 
+class UsersTransport(Protocol):
+    """What a user's protocol is connected to."""
+
+    #: Called with this when the protocol has been told that it is over.
+    lost: Callable[[Any], None] | None
+
+    def getPeer(self) -> Any:
+        """The remote's address."""
+
+
 class Streams(Protocol):
     """Who wants to know which streams are open."""
 
-    def opened(self, transport: SecretTransport) -> None:
-        """A protocol is about to be connected to this one."""
+    def opened(self, transport: Any) -> None:
+        """A protocol is about to be connected to this one, a ``SecretTransport`` or ``SealedTransport``."""
 
-    def lost(self, transport: SecretTransport) -> None:
+    def lost(self, transport: Any) -> None:
         """Its protocol has been told that the connection is lost."""
+
+
+#: Makes the user's protocol for a stream; with ``None`` that is refused.
+Build = Callable[[UsersTransport], IProtocol | None]
 
 
 def builder(factory: IProtocolFactory, streams: Streams | None) -> Build:
     """:returns: what makes the protocols of a user's factory, and tells of their transports."""
 
-    def build(transport: SecretTransport) -> IProtocol | None:
+    def build(transport: UsersTransport) -> IProtocol | None:
         protocol = factory.buildProtocol(transport.getPeer())
         if protocol is not None and streams is not None:
             transport.lost = streams.lost
@@ -73,20 +91,23 @@ class Securing:
         self,
         connection: Connection,
         public_key: bytes,
-        build: Build,
+        build: SecretBuild,
         keep_alive: float,
         timeout: float,
         *,
         labels: Sequence[str] | None = None,
     ) -> SecretConnection:
         """
+        :param connection: its keys are ours.
         :param public_key: ours.
         :param build: makes the user's protocol, when the remote has been heard.
         :param keep_alive, timeout: seconds, see :class:`~spaceswarm_proxy.secret.connection.Settings`.
         :param labels: only these, instead of all; as a client we speak first, with the first one.
         """
         settings = replace(self._settings, labels=labels or self.labels, keep_alive=keep_alive, opening_timeout=timeout)
-        session = Session(connection.initiator, public_key, connection.keys, settings.labels, settings.max_message)
+        keys = connection.keys
+        assert isinstance(keys, SessionKeys)
+        session = Session(connection.initiator, public_key, keys, settings.labels, settings.max_message)
         secret = SecretConnection(session, settings, self._reactor, build)
         # Whoever makes raw streams for this room's core makes those of udx.
         stream: Any = connection.raw
@@ -98,6 +119,28 @@ class Securing:
         if connection.relayed:
             secret.opened.addCallback(_show_the_gap, secret)
         return secret
+
+    def serve(
+        self,
+        public_key: bytes,
+        build: SecretBuild,
+        keep_alive: float,
+        timeout: float,
+        connection: Connection,
+        heard: Callable[[bool], None],
+    ) -> None:
+        """
+        The same for a client.
+
+        :param heard: told whether it was heard.
+        """
+
+        def not_opened(failure: Failure) -> None:
+            log.debug("a client was not heard: {problem}", problem=failure.value)
+            heard(False)
+
+        secret = self.secure(connection, public_key, build, keep_alive, timeout)
+        secret.opened.addCallbacks(lambda protocol: heard(True), not_opened)
 
     def _show_the_way(self, stream: Any, secret: SecretConnection) -> None:
         """A client that waits for us to send first learns from this where we are."""

@@ -3,9 +3,13 @@ One handshake of a server: from a stranger's first message to a stream, or to no
 
 ::
 
-    DECIDING    the first message is read; whoever runs the server is asked whether the client may come
+    READING     whoever keeps the server's key reads the first message
+    DECIDING    whoever runs the server is asked whether the client may come
+    WRITING     whoever keeps the key writes the answer
     WAITING     the answer is sent; the client is expected, or the way to it is being made
     SETTLED     there is a connection, or there will be none; what is left answers to repetitions for a while
+
+What takes time before the answer may take :data:`INITIAL_TIMEOUT` in all.
 
 The client is known by its key from the first message on; that it is not somebody who repeats an old message is known
 when it uses the keys.
@@ -18,10 +22,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from spaceswarm_proxy.crypto.noise import Handshake
 from spaceswarm_proxy.dht.contact import HOST_LENGTH
-from spaceswarm_proxy.errors import SpaceswarmError
-from spaceswarm_proxy.peering.connection import Connection
+from spaceswarm_proxy.errors import MessageError, SpaceswarmError
+from spaceswarm_proxy.peering.connection import Connection, Keys
 from spaceswarm_proxy.peering.holepunch_payload import SecurePayload
 from spaceswarm_proxy.peering.holepunch_server import HolepunchServer
 from spaceswarm_proxy.peering.local_addresses import is_private, nearest
@@ -41,7 +44,7 @@ from spaceswarm_proxy.peering.schedule import Delayed
 if TYPE_CHECKING:
     from spaceswarm_proxy.peering.listener import Listener
 
-#: Seconds that may pass until it is decided whether a client may come, and until it has come, where it has to come by
+#: Seconds that may pass until a client that may come is answered, and until it has come, where it has to come by
 #: itself; and that what is left of a handshake is kept.
 INITIAL_TIMEOUT = 10.0
 CLEAR_WAIT = 10.0
@@ -53,9 +56,17 @@ MAX_REPETITIONS = 8
 
 
 class _Phase(Enum):
+    READING = "reading"
     DECIDING = "deciding"
+    WRITING = "writing"
+    #: There is an answer, and a way.
+    ANSWERED = "answered"
     WAITING = "waiting"
     SETTLED = "settled"
+
+
+#: Phases in which there is no answer yet.
+_UNANSWERED = (_Phase.READING, _Phase.DECIDING, _Phase.WRITING)
 
 
 class ServerHandshake:
@@ -72,8 +83,12 @@ class ServerHandshake:
         self.host = host
         self._listener = listener
         self._room = listener.room
-        self._phase = _Phase.DECIDING
-        self._noise = Handshake("IK", False, listener.key_pair, prologue=self._room.profile.peer_handshake)
+        self._phase = _Phase.READING
+        self._kept = listener.keeper.handshake(self._room.profile)
+        self._remote_public_key = b""
+        self._keys: Keys | None = None
+        # Has whoever keeps the key still to be told if nothing comes of it?
+        self._is_kept_open = True
         self._payload = NoisePayload()
         self._first: HandshakeArrival | None = None
         self._waiting: list[HandshakeArrival] = []
@@ -93,21 +108,33 @@ class ServerHandshake:
     # Beginning.
 
     def begin(self, arrival: HandshakeArrival, now: float) -> None:
-        """
-        Read the first message, and ask whether the client may come.
-
-        :raises HandshakeError: it is not for us, or was damaged.
-        :raises MessageError: what it carries is nothing that we know.
-        """
-        self._payload = NoisePayload.parse(self._noise.read(arrival.value.noise))
+        """Read the first message, and ask whether the client may come; what is none ends it at once."""
         self._first = arrival
         self._waiting.append(arrival)
         self._timer = self._room.schedule.call_at(now + INITIAL_TIMEOUT, self._fail)
-        remote_public_key = self._noise.remote_public_key
-        assert remote_public_key is not None
+        self._kept.read(arrival.value.noise, self._read, now)
+
+    def _read(self, plaintext: bytes | SpaceswarmError, now: float) -> None:
+        if self._phase is not _Phase.READING:
+            return
+        remote_public_key = self._kept.remote_public_key
+        if isinstance(plaintext, SpaceswarmError) or remote_public_key is None:
+            self.destroy(now)  # It is not for us, or was damaged; or nobody could read it.
+            return
+        try:
+            self._payload = NoisePayload.parse(plaintext)
+        except MessageError:
+            self.destroy(now)
+            return
+        self._remote_public_key = remote_public_key
+        self._ask_firewall(now)
+
+    def _ask_firewall(self, now: float) -> None:
+        assert self._first is not None
+        self._phase = _Phase.DECIDING
         firewall = self._listener.options.firewall
         try:
-            firewall(remote_public_key, self._payload, arrival.client_address, self._decided, now)
+            firewall(self._remote_public_key, self._payload, self._first.client_address, self._decided, now)
         except Exception:
             # Whoever cannot be judged is refused; what is wrong there is not the client's business.
             self._decided(True, now)
@@ -121,56 +148,61 @@ class ServerHandshake:
         """
         if self._reply is not None:
             self._answer(arrival)
-        elif self._phase is _Phase.DECIDING and len(self._waiting) < MAX_REPETITIONS:
+        elif self._phase in _UNANSWERED and len(self._waiting) < MAX_REPETITIONS:
             self._waiting.append(arrival)
         else:
             return False
         return True
 
     def _decided(self, refused: bool, now: float) -> None:
-        if self._phase is not _Phase.DECIDING or self._reply is not None:
+        if self._phase is not _Phase.DECIDING:
             return
-        self._stop_timer()
         if refused:
             self._give_up(now)
-        else:
-            self._accept(now)
-
-    def _accept(self, now: float) -> None:
-        assert self._first is not None
+            return
+        self._phase = _Phase.WRITING
         code = self._code()
         try:
-            self._write(code)
+            if code == HandshakeCode.NONE:
+                self._make_stream()
         except SpaceswarmError:  # There can be no more streams, say; to the client it is the same as nobody.
             self._give_up(now)
             return
-        if code != HandshakeCode.NONE:
+        self._kept.write(self._own_payload(code).encode(), self._written, now)
+
+    def _make_stream(self) -> None:
+        """:raises SpaceswarmError: there can be none."""
+        options = self._listener.options
+        self._passage = Passage(self._room, self, False, options.reusable_socket)
+        self._relay = self._room.choose_relay(options.relay_through)
+
+    def _written(self, reply: bytes | SpaceswarmError, now: float) -> None:
+        """The second message is there, or there will be none."""
+        if self._phase is not _Phase.WRITING:
+            return
+        self._stop_timer()
+        keys = self._kept.keys
+        if isinstance(reply, SpaceswarmError) or keys is None or keys.remote_public_key != self._remote_public_key:
+            self._give_up(now)
+            return
+        self._phase, self._reply, self._keys = _Phase.ANSWERED, reply, keys
+        if self._passage is None:
             self._answer_all()
             self._give_up(now)
-        elif self._payload.firewall == Firewall.OPEN or self._first.is_direct:
+        else:
+            self._passage.agree(keys, self._payload)
+            self._accept(self._passage, now)
+
+    def _accept(self, passage: Passage, now: float) -> None:
+        first = self._first
+        assert first is not None
+        if self._payload.firewall == Firewall.OPEN or first.is_direct:
             self._answer_all()
-            socket = self._first.socket if self._first.is_direct else self._room.node.request_socket
-            assert self._passage is not None
-            self._passage.take(socket, self._first.client_address, now)
+            socket = first.socket if first.is_direct else self._room.node.request_socket
+            passage.take(socket, first.client_address, now)
         else:
             self._wait(now)
             self._answer_all()
-
-    def _write(self, code: HandshakeCode) -> None:
-        """
-        Make the stream, and the second message.
-
-        :raises SpaceswarmError: one of them can't be made.
-        """
-        options = self._listener.options
-        if code == HandshakeCode.NONE:
-            self._passage = Passage(self._room, self, False, options.reusable_socket)
-            self._relay = self._room.choose_relay(options.relay_through)
-        self._reply = self._noise.write(self._own_payload(code).encode())
-        keys = self._noise.keys
-        assert keys is not None
-        if self._passage is not None:
-            self._passage.agree(keys, self._payload)
 
     def _code(self) -> HandshakeCode:
         if self._payload.version != VERSION:
@@ -233,11 +265,11 @@ class ServerHandshake:
 
     def _prepare_punching(self, now: float) -> bool:
         """:returns: whether holes are punched, if need be; where not, the client has to come by itself."""
-        assert self._first is not None and self._noise.keys is not None
+        assert self._first is not None and self._keys is not None
         near = self._is_near(self._first)
         if not self._listener.options.punches or not (near or self._room.node.reachable_address is None):
             return False
-        secure = SecurePayload(self._noise.keys.hash, self._room.profile, self._room.node.chance)
+        secure = SecurePayload(self._keys.hash, self._room.profile, self._room.node.chance)
         is_relay, veto = self._listener.announcer.is_relay, self._listener.options.veto
         meeting = self._passage is not None and self._passage.is_meeting
         try:
@@ -269,10 +301,11 @@ class ServerHandshake:
 
     def connected(self, connection: Connection, now: float) -> None:
         """There is a way; if it leads through a relay, there may be a better one."""
+        self._is_kept_open = False
         if connection.relayed:
             self.heard()
             self._look_further(now)
-        self._listener.connected(connection, self, now)
+        self._listener.connected(connection._replace(abandon=self._kept.close), self, now)
 
     def _look_further(self, now: float) -> None:
         if not self._is_seeking():
@@ -309,6 +342,9 @@ class ServerHandshake:
     def _give_up(self, now: float) -> None:
         if self._passage is not None:
             self._passage.close(now)
+        if self._is_kept_open:
+            self._is_kept_open = False
+            self._kept.close()
         self._settle(now)
         self._release(False)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import txaio
-from twisted.application.internet import backoffPolicy
-from twisted.internet.defer import Deferred, DeferredList, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -19,6 +17,7 @@ from zope.interface import implementer
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.profile import SPACESWARM, Profile
 from spaceswarm_proxy.errors import (
     ClosedError,
     ConnectCancelledError,
@@ -29,9 +28,18 @@ from spaceswarm_proxy.errors import (
     SpaceswarmError,
 )
 from spaceswarm_proxy.events import Events
-from spaceswarm_proxy.interfaces import INetwork, IPeerReceiver, NetworkStatus, Peer, PeerAddress
+from spaceswarm_proxy.interfaces import (
+    IKeeper,
+    INetwork,
+    IPeerReceiver,
+    ISealedNetwork,
+    NetworkStatus,
+    Peer,
+    PeerAddress,
+)
 from spaceswarm_proxy.proxy.client_link import ClientLink, status_detail
-from spaceswarm_proxy.proxy.features import Feature
+from spaceswarm_proxy.proxy.dialler import Dialler, default_backoff
+from spaceswarm_proxy.proxy.features import ALL, Feature, Role
 from spaceswarm_proxy.proxy.joined import Announcement, JoinedTopic, Lookup
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.listening import ProxyPort
@@ -44,25 +52,15 @@ log = txaio.make_logger()
 CLIENT_LIMITS = Limits(max_streams=4096, max_buffered=64 * 1024 * 1024)
 #: Seconds between two looks at the clock.
 TICK = 1.0
-#: Seconds that a connection attempt to the server may take.
-DIAL_TIMEOUT = 30.0
 #: Seconds by which the server's own time limit for a connection comes first, so that its reason is the one told.
 REPLY_MARGIN = 5.0
+#: Seconds that a server has to tell the network that we are gone, when that takes our signature.
+FAREWELL = 4.0
 #: Seconds that a link must have been ready for, for its loss not to count as a failed attempt.
 STABLE_AFTER = 10.0
 
-_GROWING = backoffPolicy(0.5, 60.0, 1.5, jitter=lambda: 0.0)
 
-
-def default_backoff(attempt: int) -> float:
-    """
-    Seconds before an attempt: half a second, then half as much again each time, up to a minute; at random down to half
-    of that, so that the clients of a server that was restarted do not come back all at once.
-    """
-    return _GROWING(attempt) * random.uniform(0.5, 1.0)
-
-
-@implementer(INetwork)
+@implementer(INetwork, ISealedNetwork)
 class ProxyNetwork:
     """
     A network reached through a proxy server, ours or a JavaScript one::
@@ -77,7 +75,8 @@ class ProxyNetwork:
         self,
         endpoints: IStreamClientEndpoint | Iterable[IStreamClientEndpoint] = (),
         *,
-        key_pair: KeyPair | None = None,
+        key_pair: KeyPair | IKeeper | None = None,
+        end_to_end: bool | None = None,
         token: bytes | None = None,
         limits: Limits = CLIENT_LIMITS,
         backoff: Callable[[int], float] = default_backoff,
@@ -86,43 +85,51 @@ class ProxyNetwork:
         """
         :param endpoints: where servers are.  The next one is tried only when one has failed.  None at all: see
             :meth:`over`.
-        :param key_pair: who to be in the network, on every link; by default somebody new.  The server learns the
-            secret key: it acts for us.
+        :param key_pair: who to be in the network, on every link; by default somebody new.
+        :param end_to_end: keep the secret key here, so that the server carries only what it can't read.  By default
+            that is so whenever the server can; ``True`` has nothing to do with one that can't; with ``False`` the
+            server learns the key, and acts for us.
         :param token: the credential that the server asks for.
         :param limits: of which ``window``, ``max_*`` of a client and the time-outs apply.
         :param backoff: attempt (0, 1, ...) -> seconds before it.
         :param reactor: an ``IReactorTime``; by default the global one.
+        :raises ValueError: the server is to have a key that is not here.
         """
+        if end_to_end is False and not isinstance(key_pair, KeyPair | None):
+            raise ValueError("a key that is kept elsewhere can't be given to a server")
         self.clock = or_global(reactor)
-        self.key_pair = key_pair or KeyPair.generate()
+        self.key_pair = KeyPair.generate() if key_pair is None else key_pair
+        self.end_to_end = end_to_end
+        #: What we can do, on every link.
+        self.features = ALL & ~Feature.END_TO_END if end_to_end is False else ALL
         self.token = token
         self.limits = limits
         self.events = Events("connected", "disconnected")
         self.listener: ProxyPort | None = None
         self.link: ClientLink | None = None
         #: As whom the server knows us; ``None`` when it has no identities, and before it has said so.
-        self.public_key = key_pair.public_key if key_pair else None
-        self._endpoints = [endpoints] if IStreamClientEndpoint.providedBy(endpoints) else list(endpoints)
-        self._backoff = backoff
+        self.public_key = None if key_pair is None else key_pair.public_key
         self._topics: dict[bytes, JoinedTopic] = {}
         #: Connections asked for while there was no link.
         self._waiting: dict[Deferred[IProtocol], tuple[Peer, IProtocolFactory]] = {}
         self._online: Waiters[None] = Waiters()
         self._children: list[ProxyNetwork] = []
-        self._factory = _LinkFactory(self)
-        self._next_endpoint = 0
-        self._failures = 0
-        self._retry: Any = None
-        self._dialling: Deferred[Any] | None = None
+        where = [endpoints] if IStreamClientEndpoint.providedBy(endpoints) else list(endpoints)
+        self._dialler = Dialler(self.clock, where, backoff, _LinkFactory(self), self._failed)
+        #: The names of the network behind the server, since it lets us keep the key; for as long as it does.
+        self._sealed_profile: Profile | None = None
         self._suspended = False
         self._closed = False
         self._closing: Waiters[None] | None = Waiters()
         self._gone: Waiters[None] = Waiters()
         self._resumed: Waiters[None] = Waiters()
+        #: Are we taking leave of a server?  Who waits for the end of that?
+        self._leaving = False
+        self._left: Waiters[None] = Waiters()
         self._ready_since = 0.0
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self.clock
-        self._connect_soon(0.0)
+        self._dialler.now()
 
     @classmethod
     def over(cls, transport: Any, **options: Any) -> ProxyNetwork:
@@ -141,39 +148,23 @@ class ProxyNetwork:
 
     # The link.
 
-    def _connect_soon(self, delay: float) -> None:
-        if self._endpoints and self._retry is None and not self._closed and not self._suspended:
-            self._retry = self.clock.callLater(delay, self._connect_now)
-
-    def _connect_now(self) -> None:
-        self._retry = None
-        endpoint = self._endpoints[self._next_endpoint % len(self._endpoints)]
-        self._dialling = maybeDeferred(endpoint.connect, self._factory)
-        self._dialling.addTimeout(DIAL_TIMEOUT, self.clock)
-        self._dialling.addCallbacks(self._dialled, self._dial_failed)
+    @property
+    def _wants_links(self) -> bool:
+        return not (self._closed or self._suspended or self._leaving)
 
     def wants_link(self) -> bool:
         """May a connection that came about become the link?  An endpoint may not have minded being cancelled."""
-        return self.link is None and not self._closed and not self._suspended
-
-    def _dialled(self, _: object) -> None:
-        self._dialling = None
-
-    def _dial_failed(self, failure: Failure) -> None:
-        self._dialling = None
-        if not self._closed and not self._suspended:
-            self._failed(LinkLostError(f"cannot reach the proxy server: {failure.getErrorMessage()}"))
+        return self.link is None and self._wants_links
 
     def _failed(self, problem: Exception, next_server: bool = True) -> None:
         """An attempt came to nothing, or not to much."""
-        if next_server:
-            self._next_endpoint += 1
-        if self._failures == 0:
+        if self._dialler.failures == 0:
             log.warn("{problem}; trying again", problem=str(problem))
-        self._failures += 1
+        self._dialler.missed(next_server)
         self._resumed.fire(None)
         self.events.emit("disconnected", problem)
-        self._connect_soon(self._backoff(self._failures))
+        if self._wants_links:
+            self._dialler.later()
 
     def link_made(self, link: ClientLink) -> None:
         """The carrier is there; READY is not."""
@@ -185,6 +176,7 @@ class ProxyNetwork:
         """The server has answered: ask it for everything that was asked of us."""
         self._ready_since = self.clock.seconds()
         self.public_key = public_key
+        self._sealed_profile = None if link.sealed is None else link.sealed.sealer.profile
         for joined in list(self._topics.values()):
             joined.online(link)
         if self.listener is not None:
@@ -203,23 +195,28 @@ class ProxyNetwork:
         self.link = None
         if self._ticker.running:
             self._ticker.stop()
+        self._offline()
+        if self._offline_for_good:
+            self._give_up(problem)
+        if not self._wants_links:
+            if link.ready:
+                self.events.emit("disconnected", problem)
+        elif link.ready and self.clock.seconds() - self._ready_since >= STABLE_AFTER:
+            self._dialler.failures = 0
+            log.warn("the link to the proxy server is lost: {problem}", problem=str(problem))
+            self.events.emit("disconnected", problem)
+            if self._wants_links:
+                self._dialler.later()
+        else:
+            self._failed(problem, next_server=not link.ready)
+        self._gone.fire(None)
+
+    def _offline(self) -> None:
+        """Nothing more can be asked of the server."""
         for joined in list(self._topics.values()):
             joined.offline()
         if self.listener is not None:
             self.listener.offline()
-        if self._offline_for_good:
-            self._give_up(problem)
-        if self._closed or self._suspended:
-            if link.ready:
-                self.events.emit("disconnected", problem)
-        elif link.ready and self.clock.seconds() - self._ready_since >= STABLE_AFTER:
-            self._failures = 0
-            log.warn("the link to the proxy server is lost: {problem}", problem=str(problem))
-            self.events.emit("disconnected", problem)
-            self._connect_soon(self._backoff(0))
-        else:
-            self._failed(problem, next_server=not link.ready)
-        self._gone.fire(None)
 
     def _give_up(self, problem: Exception) -> None:
         """Nothing that still waits will come about."""
@@ -239,8 +236,8 @@ class ProxyNetwork:
 
     @property
     def ready_link(self) -> ClientLink | None:
-        """The link, if it is up and the server has said READY."""
-        return self.link if self.link is not None and self.link.ready else None
+        """The link, if it is up and the server has said READY, and we are not taking leave of it."""
+        return self.link if self.link is not None and self.link.ready and not self._leaving else None
 
     def when_online(self) -> Deferred[None]:
         """
@@ -254,6 +251,43 @@ class ProxyNetwork:
         if self.ready_link is not None:
             return succeed(None)
         return self._online.wait()
+
+    # What it is, and who we are there.
+
+    @property
+    def secret_key(self) -> bytes:
+        """
+        Ours, for a server that acts for us: 64 bytes.
+
+        :raises NotSupportedError: it is not in this process.
+        """
+        if not isinstance(self.key_pair, KeyPair):
+            raise NotSupportedError("the secret key is elsewhere, and the server can't do without it")
+        return self.key_pair.secret_key
+
+    @property
+    def seals(self) -> bool:
+        """
+        See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`.
+
+        What the last server could the next one can; so that nobody gives us a key only because the link is down.
+        """
+        return bool(self._dialler.endpoints) and self._sealed_profile is not None
+
+    @property
+    def profile(self) -> Profile:
+        """See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`; known while it :attr:`seals`."""
+        return self._sealed_profile or SPACESWARM
+
+    def is_announced(self, topic: bytes) -> bool:
+        """Do we want to be found under a topic?"""
+        joined = self._topics.get(topic)
+        return joined is not None and Role.ANNOUNCE in joined.roles
+
+    @property
+    def wants_visitors(self) -> bool:
+        """Are others to be able to connect to us?"""
+        return self.listener is not None or any(Role.ANNOUNCE in joined.roles for joined in self._topics.values())
 
     # INetwork.
 
@@ -317,6 +351,8 @@ class ProxyNetwork:
     def _connect_cancelled(self, done: Deferred[IProtocol]) -> None:
         self._waiting.pop(done, None)
         done.errback(ConnectCancelledError())
+        if self.link is not None:
+            self.link.cancelled(done)
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         """Fires when a server says that peers can connect; until there is one, it waits."""
@@ -328,16 +364,17 @@ class ProxyNetwork:
             return fail(LinkLostError("there is no link to a proxy server"))
         return ProxyPort(self, factory).open(self.ready_link)
 
-    def with_identity(self, key_pair: KeyPair | None) -> ProxyNetwork:
+    def with_identity(self, key_pair: KeyPair | IKeeper | None) -> ProxyNetwork:
         self._check_open()
-        if not self._endpoints:
+        if not self._dialler.endpoints:
             raise NotSupportedError("an identity needs a link of its own, and this network has only one")
         child = ProxyNetwork(
-            self._endpoints,
-            key_pair=key_pair or KeyPair.generate(),
+            self._dialler.endpoints,
+            key_pair=KeyPair.generate() if key_pair is None else key_pair,
+            end_to_end=self.end_to_end if key_pair is None or isinstance(key_pair, KeyPair) else True,
             token=self.token,
             limits=self.limits,
-            backoff=self._backoff,
+            backoff=self._dialler.backoff,
             reactor=self.clock,
         )
         self._children = [each for each in self._children if not each._closed]
@@ -346,19 +383,18 @@ class ProxyNetwork:
 
     def suspend(self) -> Deferred[None]:
         self._suspended = True
-        self._take_leave()
-        return self._stop(LinkError("suspended"))
+        return self._leave(LinkError("suspended"))
 
     def resume(self) -> Deferred[None]:
         """Fires when all is as before, or when that can't be had now: then it goes on trying."""
         self._suspended = False
-        if self.link is None and self._dialling is None:
-            self._connect_soon(0.0)
         resumed = self._resumed.wait()
         if self.ready_link is not None:
             self._tell_resumed()
         elif self._closed or self._offline_for_good:
             self._resumed.fire(None)
+        elif self.link is None and self._wants_links:
+            self._dialler.now()
         return resumed
 
     def _tell_resumed(self) -> None:
@@ -371,9 +407,9 @@ class ProxyNetwork:
         if not self._closed:
             self._closed = True
             problem = ClosedError("the network was closed")
-            self._take_leave()
+            left = self._leave(problem)
             self._give_up(problem)
-            everything = [self._stop(problem), *(child.close() for child in self._children)]
+            everything = [left, *(child.close() for child in self._children)]
             DeferredList(everything, consumeErrors=True).addCallback(lambda _: self._all_closed())
         return self._closing.wait() if self._closing is not None else succeed(None)
 
@@ -382,33 +418,52 @@ class ProxyNetwork:
         if closing is not None:
             closing.fire(None)
 
-    def _stop(self, problem: Exception) -> Deferred[None]:
-        """Give up the link, or the attempt to make one."""
+    def _leave(self, problem: Exception) -> Deferred[None]:
+        """Take leave of the server, and give up the link, or the attempt to make one."""
         self._resumed.fire(None)
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if self._dialling is not None:
-            self._dialling.cancel()
+        left = self._left.wait()
+        if not self._leaving:
+            farewell = self._take_leave()
+            self._leaving = True
+            self._offline()
+            farewell.addCallback(lambda _: self._stop(problem)).addCallback(self._has_left)
+        return left
+
+    def _stop(self, problem: Exception) -> Deferred[None]:
+        self._dialler.stop()
         if self.link is None:
             return succeed(None)
         gone = self._gone.wait()
         self.link.close(problem)
         return gone
 
-    def _take_leave(self) -> None:
-        """Tell the server that we shall not be back in a moment, so that nobody is to find us."""
+    def _has_left(self, _: None) -> None:
+        self._leaving = False
+        if self._wants_links:  # it was resumed meanwhile
+            self._dialler.now()
+        self._left.fire(None)
+
+    def _take_leave(self) -> Deferred[Any]:
+        """
+        Tell the server that we shall not be back in a moment, so that nobody is to find us.
+
+        :returns: a Deferred that fires when the server needs us no more: to take back what we have signed, it takes
+            our signature.
+        """
         link = self.ready_link
         if link is None:
-            return
+            return succeed(None)
+        if link.sealed is not None:
+            return link.request(EventType.FAREWELL).addTimeout(FAREWELL, self.clock).addErrback(_trap_ours)
         for topic in self._topics:
             link.request(EventType.LEAVE, topic).addErrback(_trap_ours)
         if self.listener is not None and Feature.ROLES in link.features:
             link.request(EventType.UNLISTEN).addErrback(_trap_ours)
+        return succeed(None)
 
     @property
     def _offline_for_good(self) -> bool:
-        return self.link is None and not self._endpoints
+        return self.link is None and not self._dialler.endpoints
 
     def _check_open(self) -> None:
         if self._closed:
@@ -429,7 +484,7 @@ class _LinkFactory(Factory):
 
 def _trap_ours(failure: Failure) -> None:
     """No answer is waited for."""
-    failure.trap(SpaceswarmError)
+    failure.trap(SpaceswarmError, TimeoutError)
 
 
 def _time_out(result: IProtocol | Failure, seconds: float) -> IProtocol | Failure:

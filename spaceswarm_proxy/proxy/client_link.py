@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import txaio
 from twisted.internet.defer import Deferred
@@ -16,33 +15,27 @@ from spaceswarm_proxy.errors import (
     LinkTimeoutError,
     PeerUnreachableError,
     SpaceswarmError,
-    StreamError,
     StreamStalledError,
-    from_code,
 )
 from spaceswarm_proxy.interfaces import TOPIC_LENGTH, Peer, PeerAddress
 from spaceswarm_proxy.proxy import features
 from spaceswarm_proxy.proxy.features import Feature, Role
+from spaceswarm_proxy.proxy.introduction import introduce
 from spaceswarm_proxy.proxy.link import Link
 from spaceswarm_proxy.proxy.mux import MuxStream, Opened
+from spaceswarm_proxy.proxy.pending import Connects, Pending
+from spaceswarm_proxy.proxy.sealed_streams import SealedStreams, as_connect_error
 from spaceswarm_proxy.proxy.stream import ProxyStream
-from spaceswarm_proxy.proxy.wire import Event, EventType
+from spaceswarm_proxy.proxy.wire import Event, EventType, told_problem
 
 if TYPE_CHECKING:
     from spaceswarm_proxy.proxy.client import ProxyNetwork
+    from spaceswarm_proxy.proxy.listening import ProxyPort
 
 log = txaio.make_logger()
 
 #: Seconds that a stream which we have ended waits for a JavaScript server's CLOSE before we send it.
 CLOSE_GRACE = 10.0
-
-
-class Pending(NamedTuple):
-    """A CONNECT that was sent and not answered."""
-
-    peer: Peer
-    factory: IProtocolFactory
-    done: Deferred[IProtocol]
 
 
 class ClientLink(Link):
@@ -55,57 +48,81 @@ class ClientLink(Link):
         EventType.ON_PEER: "_on_peer",
         EventType.ON_UPDATED: "_on_updated",
         EventType.REPLY: "_on_reply",
+        EventType.SEAL: "_on_question",
+        EventType.UNSEAL: "_on_question",
+        EventType.SIGN: "_on_question",
+        EventType.DROP: "_on_drop",
     }
 
     def __init__(self, network: ProxyNetwork) -> None:
         super().__init__(network.clock, network.limits, client=True)
         self.network = network
+        # Has the server said READY?
+        self._greeted = False
         self._last_request = 0
         #: Requests that wait for their reply.
         self._requests: dict[int, Deferred[None]] = {}
-        self._connects: dict[int, Pending] = {}
-        #: CONNECTs to a server that gives no replies, in the order in which they were sent, by peer.
-        self._unanswered: dict[bytes, deque[Pending]] = {}
+        self._connects = Connects()
         self._finishing: dict[MuxStream, float] = {}
+        #: Where the server does not have the secret key: what does without it, and the streams that it can't read.
+        self.sealed: SealedStreams | None = None
         self._since = network.clock.seconds()
 
     # Beginning and end.
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.network.link_made(self)
-        self.send(
-            Event(
-                EventType.READY,
-                features=int(features.ALL),
-                window=self.limits.window,
-                key=self.network.key_pair.secret_key,
-                token=self.network.token,
-            )
-        )
+        network = self.network
+        network.link_made(self)
+        ready = Event(EventType.READY, features=int(network.features), window=self.limits.window, token=network.token)
+        if Feature.END_TO_END not in network.features:
+            ready.key = network.secret_key
+        self.send(ready)
 
     def _on_ready(self, event: Event) -> None:
-        if self.ready:
+        if self._greeted:
             return
-        self.ready = True
-        self.features = features.agreed(event.features)
+        self._greeted = True
+        self.features = features.agreed(event.features, self.network.features)
         self.mux.replies = Feature.REPLIES in self.features
         if Feature.WINDOWS in self.features:
             self.mux.windows = True
             self.mux.remote_window = event.window or 0
-        self.network.link_ready(self, event.key if event.key and len(event.key) == 32 else None)
+        introduce(self, event)
+
+    def begin(self, public_key: bytes | None) -> None:
+        """It is settled who we are: the link can be used."""
+        if not self.closing:
+            self.ready = True
+            self.network.link_ready(self, public_key)
+
+    # What the server asks of us.
+
+    def _on_question(self, event: Event) -> None:
+        if self.sealed is not None:
+            self.sealed.sealer.asked(event)
+
+    def _on_drop(self, event: Event) -> None:
+        if self.sealed is not None:
+            self.sealed.sealer.drop(event.handshake)
+
+    def send_if_open(self, event: Event) -> None:
+        """Send an event that came about by itself."""
+        if not self.closing:
+            self.send(event)
+
+    def is_connecting_to(self, public_key: bytes) -> bool:
+        """Have we asked for a connection with this peer that has not come about?"""
+        return self._connects.are_to(public_key)
 
     def link_lost(self, problem: Exception) -> None:
         self._finishing.clear()
+        if self.sealed is not None:
+            self.sealed.sealer.close()
         requests, self._requests = self._requests, {}
-        connects = [*self._connects.values(), *(each for queue in self._unanswered.values() for each in queue)]
-        self._connects.clear()
-        self._unanswered.clear()
         for request in requests.values():
             request.errback(problem)
-        for pending in connects:
-            if not pending.done.called:
-                pending.done.errback(problem)
+        self._connects.fail(problem)
         self.network.link_lost(self, problem)
 
     def tick(self, now: float) -> None:
@@ -118,20 +135,30 @@ class ClientLink(Link):
             del self._finishing[stream]
             self.mux.close(stream)
             self.flush()
+        if self.sealed is not None:
+            self.sealed.sealer.tick(now)
 
     # Requests.
 
     def request(self, kind: int, topic: bytes | None = None, roles: Role | None = None) -> Deferred[None]:
         """
-        Send JOIN, LEAVE, LISTEN or UNLISTEN.
+        Send JOIN, LEAVE, LISTEN, UNLISTEN or FAREWELL.
 
         :param roles: what the topic is to be joined for, all of it.
         :returns: a Deferred of the server's answer; from a server that gives none, it has fired.
         """
-        done: Deferred[None] = Deferred()
         event = Event(kind, topic=topic)
         if roles is not None and Feature.ROLES in self.features:
             event.roles = int(roles)
+        return self.ask(event)
+
+    def ask(self, event: Event) -> Deferred[None]:
+        """
+        Send what is to be answered by a REPLY.
+
+        :returns: as :meth:`request`.
+        """
+        done: Deferred[None] = Deferred()
         if Feature.REPLIES in self.features:
             event.request = self._next_request()
             self._requests[event.request] = done
@@ -146,30 +173,35 @@ class ClientLink(Link):
 
     def connect(self, peer: Peer, factory: IProtocolFactory, done: Deferred[IProtocol]) -> None:
         """Send CONNECT; ``done`` is called with the protocol, or the failure, unless it was called by then."""
-        pending = Pending(peer, factory, done)
-        event = Event(EventType.CONNECT, peer=peer.id)
+        labels = () if self.sealed is None else self.sealed.labels.all
+        self.send_connect(Pending(peer, factory, done, labels))
+
+    def send_connect(self, pending: Pending) -> None:
+        """Send CONNECT, for the first time or again."""
+        event = Event(EventType.CONNECT, peer=pending.peer.id)
         if Feature.REPLIES in self.features:
             event.request = self._next_request()
-            self._connects[event.request] = pending
-        else:
-            self._unanswered.setdefault(peer.id, deque()).append(pending)
+        self._connects.add(pending, event.request)
         self.send(event)
 
+    def cancelled(self, done: Deferred[IProtocol]) -> None:
+        """Nobody wants a connection any more."""
+        if self.sealed is not None:
+            self.sealed.cancelled(done)
+
     def _on_reply(self, event: Event) -> None:
-        number = event.request or 0
-        problem = from_code(event.code, (event.data or b"").decode("utf-8", "replace")) if event.code else None
+        number, problem = event.request or 0, told_problem(event)
         if number == 0:
             self.close(problem or LinkError("the server closed the link"))
-        elif number in self._connects:
-            pending = self._connects.pop(number)
-            if not pending.done.called:
-                pending.done.errback(problem or PeerUnreachableError())
-        elif number in self._requests:
-            request = self._requests.pop(number)
-            if problem is None:
-                request.callback(None)
-            else:
-                request.errback(problem)
+            return
+        pending = self._connects.answered(number)
+        request = self._requests.pop(number, None)
+        if pending is not None:
+            pending.fail(problem or PeerUnreachableError())
+        elif request is not None and problem is None:
+            request.callback(None)
+        elif request is not None:
+            request.errback(problem)
 
     # Peers and streams.
 
@@ -183,66 +215,82 @@ class ClientLink(Link):
     def _on_open(self, opened: Opened) -> None:
         event, stream = opened
         if Feature.REPLIES in self.features:
-            pending = self._connects.pop(event.request or 0, None)
             unasked = event.request is None
+            pending = None if event.request is None else self._connects.answered(event.request)
         else:
-            pending = self._take_unanswered(event.peer or b"")
+            pending = self._connects.opened(event.peer or b"")
             unasked = pending is None
         if stream.error is not None:  # it was over before we could look at it
-            if pending is not None and not pending.done.called:
-                pending.done.errback(_as_connect_error(stream.error))
+            self._unwanted(event, stream, stream.error, pending)
         elif unasked:
             self._incoming(event, stream)
         elif pending is None or pending.done.called:  # cancelled, or it took too long
-            self.reset(stream, PeerUnreachableError("not wanted any more"))
+            self._unwanted(event, stream, PeerUnreachableError("not wanted any more"))
         else:
-            self._outgoing(pending, stream)
+            self._outgoing(pending, event, stream)
 
-    def _take_unanswered(self, peer: bytes) -> Pending | None:
+    def _unwanted(self, event: Event, stream: MuxStream, problem: Exception, pending: Pending | None = None) -> None:
+        if self.sealed is not None:
+            self.sealed.sealer.drop(event.handshake)
+        if stream.error is None:
+            self.reset(stream, problem)
+        if pending is not None:
+            pending.fail(as_connect_error(problem))
+
+    def _outgoing(self, pending: Pending, event: Event, stream: MuxStream) -> None:
+        if self.sealed is not None and (pending.peer.public_key is not None or event.handshake is not None):
+            self.sealed.outgoing(pending, stream, event.handshake)
+        else:
+            self.hand_out(pending, stream, PeerAddress(pending.peer, True))
+
+    def hand_out(self, pending: Pending, stream: MuxStream, address: PeerAddress) -> bool:
         """
-        The CONNECT that an OPEN answers: the first that somebody still waits for.
+        A stream that we have asked for is there.
 
-        As a JavaScript server may never answer, one that was given up must not stand in the way of the next.
+        :param address: of the peer.
+        :returns: whether the user's protocol has taken it.
         """
-        queue = self._unanswered.get(peer)
-        if not queue:
-            return None
-        pending = next((each for each in queue if not each.done.called), queue[0])
-        queue.remove(pending)
-        if not queue:
-            del self._unanswered[peer]
-        return pending
-
-    def _outgoing(self, pending: Pending, stream: MuxStream) -> None:
-        address = PeerAddress(pending.peer, True)
         try:
             protocol = pending.factory.buildProtocol(address)
             if protocol is None:
                 raise ConnectCancelledError("the factory built no protocol")
         except Exception as problem:
             self.reset(stream, ConnectCancelledError())
-            pending.done.errback(problem)
-        else:
-            self._attach(stream, protocol, address)
-            pending.done.callback(protocol)
+            pending.fail(problem)
+            return False
+        self._attach(stream, protocol, address)
+        pending.done.callback(protocol)
+        return True
 
     def _incoming(self, event: Event, stream: MuxStream) -> None:
-        port = self.network.listener
+        port, peer = self.network.listener, _opener(event)
         if port is None:
-            self.reset(stream, PeerUnreachableError("nobody listens"))
-            return
-        address = PeerAddress(_opener(event), False)
+            self._unwanted(event, stream, PeerUnreachableError("nobody listens"))
+        elif self.sealed is not None:
+            self.sealed.incoming(port, peer, stream, event.handshake)
+        else:
+            self.take_in(port, stream, PeerAddress(peer, False))
+
+    def take_in(self, port: ProxyPort, stream: MuxStream, address: PeerAddress) -> bool:
+        """
+        A stream is there that a peer has opened.
+
+        :param address: of the peer.
+        :returns: whether the user's protocol has taken it.
+        """
         try:
             protocol = port.factory.buildProtocol(address)
             if protocol is None:
                 raise FirewallError("the peer refused the connection")
         except SpaceswarmError as problem:
             self.reset(stream, problem)
+            return False
         except Exception:
             log.failure("buildProtocol failed for {address}", address=address)
             self.reset(stream, FirewallError("the peer refused the connection"))
-        else:
-            self._attach(stream, protocol, address)
+            return False
+        self._attach(stream, protocol, address)
+        return True
 
     def _attach(self, stream: MuxStream, protocol: IProtocol, address: PeerAddress) -> None:
         ProxyStream(self, stream, self.network.address, address).attach(protocol)
@@ -288,11 +336,6 @@ def _opener(event: Event) -> Peer:
     """The peer that opened a stream to us; a topic of zeros stands for none."""
     known = event.topic is not None and len(event.topic) == TOPIC_LENGTH and any(event.topic)
     return Peer.from_id(event.peer or b"", frozenset({event.topic or b""} if known else ()))
-
-
-def _as_connect_error(problem: Exception) -> Exception:
-    """What ended a stream before anybody had it; ``connect`` promises no stream's error."""
-    return PeerUnreachableError(str(problem)) if isinstance(problem, StreamError) else problem
 
 
 def status_detail(link: Any) -> str:

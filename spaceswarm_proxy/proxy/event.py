@@ -27,8 +27,11 @@ from construct import (
 )
 
 from spaceswarm_proxy.codec.varint import VARINT_LIMIT, Refusal, Varint, Whole, encode_varint
-from spaceswarm_proxy.errors import EventError
+from spaceswarm_proxy.errors import EventError, SpaceswarmError, from_code, to_code
 from spaceswarm_proxy.interfaces import TOPIC_LENGTH
+
+#: Bytes that are looked at of a text which says what went wrong.
+MAX_TEXT = 1024
 
 
 class EventType(enum.IntEnum):
@@ -50,6 +53,13 @@ class EventType(enum.IntEnum):
     PONG = 19
     LISTEN = 20
     UNLISTEN = 21
+    IDENTIFY = 22
+    SEAL = 23
+    UNSEAL = 24
+    DROP = 25
+    SIGN = 26
+    ANSWER = 27
+    FAREWELL = 28
 
 
 @dataclass(slots=True)
@@ -72,6 +82,22 @@ class Event:
     window: int | None = None
     key: bytes | None = None
     token: bytes | None = None
+    handshake: int | None = None
+    profile: str | None = None
+
+
+def tell_problem(event: Event, problem: BaseException) -> Event:
+    """:returns: a REPLY or ANSWER that now says what went wrong."""
+    event.code, text = to_code(problem)
+    event.data = text.encode()
+    return event
+
+
+def told_problem(event: Event) -> SpaceswarmError | None:
+    """:returns: what a REPLY or ANSWER says went wrong; ``None``: nothing did."""
+    if not event.code:
+        return None
+    return from_code(event.code, (event.data or b"")[:MAX_TEXT].decode("utf-8", "replace"))
 
 
 def check_semantics(event: Event) -> None:
@@ -154,6 +180,8 @@ FIELDS: dict[int, tuple[str, int, Construct]] = {
     20: ("window", 0, _NUMBER),
     21: ("key", 2, _BLOB),
     22: ("token", 2, _BLOB),
+    23: ("handshake", 0, _NUMBER),
+    24: ("profile", 2, _TEXT),
 }
 
 SWARM_EVENT: Construct = _Message(
@@ -233,6 +261,8 @@ _ENCODERS: dict[str, tuple[bytes, Callable[[Any], bytes]]] = {
     "window": (b"\xa0\x01", encode_varint),
     "key": (b"\xaa\x01", encode_blob),
     "token": (b"\xb2\x01", encode_blob),
+    "handshake": (b"\xb8\x01", encode_varint),
+    "profile": (b"\xc2\x01", _encode_text),
 }
 _field_values = attrgetter(*_ENCODERS)
 _field_encoders = tuple(_ENCODERS.values())
@@ -289,6 +319,8 @@ _DECODERS: dict[int, tuple[str, Callable[[Any], Any]]] = {
     0xA0: ("window", int),
     0xAA: ("key", bytes),
     0xB2: ("token", bytes),
+    0xB8: ("handshake", int),
+    0xC2: ("profile", _to_text),
 }
 _KNOWN_NUMBERS = frozenset(key >> 3 for key in _DECODERS)
 _NO_TYPE = -1

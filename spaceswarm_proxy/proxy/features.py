@@ -21,20 +21,36 @@ class Feature(enum.IntFlag):
     IDENTITY = 16
     #: READY's ``token`` is looked at.
     TOKEN = 32
+    #: The client keeps its secret key: the server asks for what needs it, and carries cipher text.  It takes *replies*
+    #: and *identity*.
+    END_TO_END = 64
 
 
 #: Everything that this program can do.
-ALL = Feature.WINDOWS | Feature.REPLIES | Feature.ROLES | Feature.LIVENESS | Feature.IDENTITY | Feature.TOKEN
+ALL = (
+    Feature.WINDOWS
+    | Feature.REPLIES
+    | Feature.ROLES
+    | Feature.LIVENESS
+    | Feature.IDENTITY
+    | Feature.TOKEN
+    | Feature.END_TO_END
+)
+_NEEDED = Feature.REPLIES | Feature.IDENTITY
 
 
-def agreed(said: int | None) -> Feature:
+def agreed(said: int | None, own: Feature = ALL) -> Feature:
     """
     What is in force with a remote that has said this; both sides take it from here.
 
     :param said: its ``features``, any number.  An enumeration remembers every value that it was ever asked for, so the
         bits that mean nothing to us go first.
+    :param own: what we have said, or are about to say.
     """
-    return Feature((said or 0) & ALL.value)
+    both = (said or 0) & own.value
+    if both & _NEEDED.value != _NEEDED.value:
+        both &= ~Feature.END_TO_END.value
+    return Feature(both)
 
 
 class Role(enum.IntFlag):

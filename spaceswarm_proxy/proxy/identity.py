@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList, succeed
 
+from spaceswarm_proxy.crypto.keeper import DistantKeys
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.errors import NotSupportedError
 from spaceswarm_proxy.interfaces import IAnnouncement, INetwork
+from spaceswarm_proxy.proxy.client_keeper import ClientKeeper
 from spaceswarm_proxy.proxy.client_port import ClientPort
 
 if TYPE_CHECKING:
     from spaceswarm_proxy.proxy.server_link import ServerLink
 
+#: A public key, and whether the client keeps the secret one.
+Name = tuple[bytes, bool]
 #: Takes a Deferred that nobody waits for.
 Settle = Callable[[Deferred[Any]], None]
 #: Told of a topic, and of the public key of who is found there no more.
@@ -45,19 +49,32 @@ class Announced:
 class Identity:
     """One of them, and its links."""
 
-    def __init__(self, network: INetwork, settle: Settle, gone: Gone, *, owned: bool, key: bytes | None) -> None:
+    def __init__(
+        self,
+        network: INetwork,
+        settle: Settle,
+        gone: Gone,
+        *,
+        owned: bool,
+        name: Name | None,
+        links: list[ServerLink] | None = None,
+        keeper: ClientKeeper | None = None,
+    ) -> None:
         """
         :param network: as it is known there.
         :param settle: for what nobody waits for.
         :param gone: told when it ends to be announced.
         :param owned: is the network its own, and not that of the server?
-        :param key: its public key, if its client may come back as the same.
+        :param name: what a client that comes back has in common with it, if it may.
+        :param links: the keeper's, too.
+        :param keeper: who has its secret key, where the server does not have it.
         """
         self.network = network
         self.owned = owned
-        self.key = key
+        self.name = name
         #: Those that are there, and those that are lost but still write to peers; the newest last.
-        self.links: list[ServerLink] = []
+        self.links: list[ServerLink] = [] if links is None else links
+        self.keeper = keeper
         self.port = ClientPort(self)
         #: Without links, the time at which it ends.
         self.until: float | None = None
@@ -74,6 +91,24 @@ class Identity:
     def is_keeping(self) -> bool:
         """Is anything announced that no link wants?"""
         return any(announced.until is not None for announced in self._announced.values())
+
+    # Streams.
+
+    def takers(self, keys: DistantKeys | None) -> list[ServerLink]:
+        """:returns: the links that can take a stream with these keys, the best first."""
+        if keys is None or self.keeper is None:
+            return self.links[::-1]
+        link = self.keeper.link_of(keys)
+        return [] if link is None else [link]
+
+    def took(self, keys: DistantKeys | None, has_stream: bool) -> None:
+        """A relay has taken the keys, and has got a stream in its link, or not."""
+        if keys is None or self.keeper is None:
+            return
+        if has_stream:
+            self.keeper.used(keys)
+        else:
+            self.keeper.unused(keys)
 
     # What is announced.
 
@@ -141,8 +176,8 @@ class Identities:
         self._settle = settle
         self._gone = gone
         self._max_kept = max_kept
-        #: Those that may come back, by their public key.
-        self._by_key: dict[bytes, Identity] = {}
+        #: Those that may come back.
+        self._by_name: dict[Name, Identity] = {}
         # Those with something that ends with time; the oldest first.
         self._kept: dict[Identity, None] = {}
 
@@ -151,24 +186,34 @@ class Identities:
         """How many have something that outlasts a link."""
         return len(self._kept)
 
-    def enter(self, link: ServerLink, key_pair: KeyPair | None) -> Identity:
-        """:returns: whom a client is known as that has given this key, or none."""
-        identity = None if key_pair is None else self._by_key.get(key_pair.public_key)
+    def enter(self, link: ServerLink, key: KeyPair | bytes | None) -> Identity:
+        """
+        :param key: a key pair; or the public key of a client that keeps the secret one; or nothing.
+        :returns: whom the client is known as.
+        :raises SpaceswarmError: the network does not seal any more.
+        """
+        name = _name(key)
+        identity = None if name is None else self._by_name.get(name)
         if identity is None:
-            identity = self._make(key_pair)
-            if identity.key is not None:
-                self._by_key[identity.key] = identity
+            identity = self._make_sealed(key, name) if isinstance(key, bytes) else self._make(key, name)
+            if identity.name is not None:
+                self._by_name[identity.name] = identity
         identity.links.append(link)
         identity.until = None
         return identity
 
-    def _make(self, key_pair: KeyPair | None) -> Identity:
+    def _make(self, key_pair: KeyPair | None, name: Name | None) -> Identity:
         try:
             network = self.network.with_identity(key_pair)
         except NotSupportedError:
-            return Identity(self.network, self._settle, self._gone, owned=False, key=None)
-        key = None if key_pair is None else key_pair.public_key
-        return Identity(network, self._settle, self._gone, owned=True, key=key)
+            return Identity(self.network, self._settle, self._gone, owned=False, name=None)
+        return Identity(network, self._settle, self._gone, owned=True, name=name)
+
+    def _make_sealed(self, public_key: bytes, name: Name | None) -> Identity:
+        links: list[ServerLink] = []
+        keeper = ClientKeeper(public_key, links)
+        network = self.network.with_identity(keeper)  # type: ignore[arg-type]  # it is an ISealedNetwork
+        return Identity(network, self._settle, self._gone, owned=True, name=name, links=links, keeper=keeper)
 
     def lost(self, identity: Identity, announced: list[Announced], listening: bool, now: float) -> None:
         """
@@ -177,7 +222,7 @@ class Identities:
         :param announced: the topics that it wanted its identity to be found under.
         :param listening: did it want the streams that peers open?
         """
-        grace = 0.0 if identity.key is None else self.grace
+        grace = 0.0 if identity.name is None else self.grace
         for each in announced:
             identity.abandon(each, now + grace)
         if grace and (announced or listening):
@@ -223,11 +268,17 @@ class Identities:
         """The network knows that it is gone; who was back before that goes on with it, for there can't be two."""
         if identity.links:
             return
-        if identity.key is not None:
-            self._by_key.pop(identity.key, None)
+        if identity.name is not None:
+            self._by_name.pop(identity.name, None)
         identity.close()
 
     def close(self) -> None:
         """Keep nothing any longer."""
         self.grace = 0.0
         self.tick(inf)
+
+
+def _name(key: KeyPair | bytes | None) -> Name | None:
+    if key is None:
+        return None
+    return (key, True) if isinstance(key, bytes) else (key.public_key, False)

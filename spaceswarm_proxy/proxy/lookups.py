@@ -13,6 +13,9 @@ from spaceswarm_proxy.interfaces import IPeerReceiver, Peer
 
 #: Peers of one topic that are remembered for clients that join later; the oldest news goes first.
 MAX_CACHED_PEERS = 1024
+#: Seconds after the beginning of a lookup for which no second round can be had.  Who has begun at the same moment, and
+#: could not be found yet, can be by then.
+FIRST_PAUSE = 2.0
 
 
 class Subscriber(Shape):
@@ -38,7 +41,8 @@ class SharedLookup:
         self.subscribers: set[Subscriber] = set()
         self._fresh: dict[bytes, Peer] = {}
         self._stale: dict[bytes, Peer] = {}
-        self._asked = lookups.clock.seconds()
+        #: The earliest time of another round that clients ask for.
+        self._next = lookups.clock.seconds() + min(FIRST_PAUSE, lookups.min_refresh)
         self._lookup = lookups.network.lookup(topic, self)
 
     def peer_found(self, peer: Peer) -> None:
@@ -62,7 +66,9 @@ class SharedLookup:
         self._stale.pop(id, None)
 
     def subscribe(self, subscriber: Subscriber) -> None:
-        """Tell ``subscriber`` what is known, at once, and then what is found."""
+        """Tell ``subscriber`` what is known, at once, and then what is found; for one that comes later, look again."""
+        if self.subscribers:
+            self.refresh()
         self.subscribers.add(subscriber)
         for peer in {**self._stale, **self._fresh}.values():
             subscriber.peer_found(peer)
@@ -76,10 +82,15 @@ class SharedLookup:
         return self._lookup.close()
 
     def refresh(self) -> None:
-        """Look again, unless that was done a moment ago: clients may ask as often as they like."""
-        now = self._lookups.clock.seconds()
-        if now - self._asked >= self._lookups.min_refresh:
-            self._asked = now
+        """Look again, now or as soon as may be: clients may ask as often as they like."""
+        self._lookups.put_off.add(self)
+        self.tick(self._lookups.clock.seconds())
+
+    def tick(self, now: float) -> None:
+        """Look again if clients have asked for it and it is time."""
+        if now >= self._next:
+            self._lookups.put_off.discard(self)
+            self._next = now + self._lookups.min_refresh
             self._lookup.update()
 
     def flushed(self) -> Deferred[None]:
@@ -113,6 +124,8 @@ class SharedLookups:
         self._joined = joined
         self._left = left
         self._shared: dict[bytes, SharedLookup] = {}
+        #: Those that are to look again as soon as it is time.
+        self.put_off: set[SharedLookup] = set()
 
     def __len__(self) -> int:
         return len(self._shared)
@@ -141,7 +154,13 @@ class SharedLookups:
         if shared is not None:
             shared.peer_gone(public_key)
 
+    def tick(self, now: float) -> None:
+        """Have those look again whose time has come."""
+        for shared in tuple(self.put_off):
+            shared.tick(now)
+
     def forget(self, shared: SharedLookup) -> None:
         """Its last subscriber has left."""
+        self.put_off.discard(shared)
         del self._shared[shared.topic]
         self._left(shared.topic)

@@ -10,8 +10,9 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from spaceswarm_proxy.crypto.keeper import DistantKeys
 from spaceswarm_proxy.errors import LinkError, PeerUnreachableError, StreamResetError
-from spaceswarm_proxy.interfaces import Peer, PeerAddress
+from spaceswarm_proxy.interfaces import Peer, PeerAddress, SealedAddress
 from spaceswarm_proxy.tcp import accelerate
 
 if TYPE_CHECKING:
@@ -33,13 +34,22 @@ class Relay(Protocol):
     transport: Any
 
     def __init__(
-        self, link: ServerLink, peer: Peer, topic: bytes, request: int | None, *, inbound: bool = False
+        self,
+        link: ServerLink,
+        peer: Peer,
+        topic: bytes,
+        request: int | None,
+        *,
+        inbound: bool = False,
+        keys: DistantKeys | None = None,
     ) -> None:
         """
         :param request: the number of the CONNECT that this answers, if it has one.
         :param inbound: was it the peer who connected?
+        :param keys: of a sealed stream: the client has the rest of them.
         """
         self.inbound = inbound
+        self.keys = keys
         self.link = link
         self.peer = peer
         self.topic = topic
@@ -226,7 +236,15 @@ class Dial:
         """Nothing to stop."""
 
     def buildProtocol(self, address: IAddress) -> Relay:
-        return Relay(self.link, self.peer, self.topic, self.request)
+        """
+        See ``IProtocolFactory``.
+
+        :raises PeerUnreachableError: the keys are at another link of the client, which dials the same peer.
+        """
+        keys = address.keys if isinstance(address, SealedAddress) else None
+        if keys is not None and self.link not in self.link.identity.takers(keys):
+            raise PeerUnreachableError("another link of the client has the keys")
+        return Relay(self.link, self.peer, self.topic, self.request, keys=keys)
 
 
 @implementer(IProtocolFactory)
@@ -254,8 +272,9 @@ class Inbound:
         assert isinstance(address, PeerAddress)  # networks give no other
         if not self.identity.present:
             raise PeerUnreachableError("the peer is away")
-        for link in reversed(self.identity.links):
+        keys = address.keys if isinstance(address, SealedAddress) else None
+        for link in self.identity.takers(keys):
             topic = link.upstreams.accepts(address.peer)
             if topic is not None:
-                return Relay(link, address.peer, topic, None, inbound=True)
+                return Relay(link, address.peer, topic, None, inbound=True, keys=keys)
         return None

@@ -17,9 +17,11 @@ from twisted.python.failure import Failure
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.budget import Budget
+from spaceswarm_proxy.crypto.profile import PROFILES
 from spaceswarm_proxy.errors import ClosedError, DrainingError, LimitError, NotSupportedError, ProtocolError, to_code
-from spaceswarm_proxy.interfaces import HostPort, INetwork, Peer
+from spaceswarm_proxy.interfaces import HostPort, INetwork, ISealedNetwork, Peer
 from spaceswarm_proxy.network.tcp import dial
+from spaceswarm_proxy.proxy.features import ALL, Feature
 from spaceswarm_proxy.proxy.identity import Identities
 from spaceswarm_proxy.proxy.incoming import Handler, Incoming
 from spaceswarm_proxy.proxy.limits import Limits
@@ -65,6 +67,7 @@ class ProxyServer(Factory):
         network: INetwork,
         *,
         announce: bool = False,
+        end_to_end: bool = True,
         handle_incoming: Handler | None = None,
         tokens: Iterable[bytes] = (),
         limits: Limits | None = None,
@@ -75,6 +78,7 @@ class ProxyServer(Factory):
         :param network: what to show; it is closed by :meth:`close`.
         :param announce: announce the topics of clients that do not say (JavaScript ones can't), so that peers find
             them.
+        :param end_to_end: let clients keep their secret keys, if they can and the network can.
         :param handle_incoming: announce the server itself under every topic that is joined, and have this build the
             protocols of the connections that come in: a protocol factory, or a function from a ``PeerAddress`` to a
             protocol.
@@ -86,6 +90,7 @@ class ProxyServer(Factory):
         """
         self.network = network
         self.announce = announce
+        self.end_to_end = end_to_end
         self.tokens = tuple(tokens)
         self.limits = limits or Limits()
         self.clock = or_global(reactor)
@@ -119,6 +124,11 @@ class ProxyServer(Factory):
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = self.clock
         self._idle: Waiters[None] = Waiters()
+
+    @property
+    def features(self) -> Feature:
+        """What it can do at this time."""
+        return ALL if self.end_to_end and _seals(self.network) else ALL & ~Feature.END_TO_END
 
     # Links.
 
@@ -252,6 +262,7 @@ class ProxyServer(Factory):
         now = self.clock.seconds()
         for link in tuple(self.links):
             link.tick(now)
+        self.lookups.tick(now)
         self.identities.tick(now)
         for relay in [relay for relay, when in self._lingering.items() if now >= when]:
             relay.give_up()
@@ -315,6 +326,14 @@ class ProxyServer(Factory):
         if self._incoming is not None:
             self.settle(self._incoming.close())
         return done.addCallback(lambda _: self.network.close())
+
+
+def _seals(network: Any) -> bool:
+    """Can a network be known by its clients' own keys, and do they know its names when they hear what it is called?"""
+    if not ISealedNetwork.providedBy(network) or not network.seals:
+        return False
+    known = PROFILES.get(network.profile.name)
+    return known is not None and known.label == network.profile.label
 
 
 def _host(address: object) -> str | None:

@@ -6,9 +6,9 @@ import hmac
 from typing import TYPE_CHECKING, Any
 
 import txaio
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from spaceswarm_proxy.crypto.keys import SECRET_KEY_LENGTH, SEED_LENGTH, KeyPair
 from spaceswarm_proxy.errors import (
     AuthenticationError,
     DrainingError,
@@ -16,15 +16,18 @@ from spaceswarm_proxy.errors import (
     LimitError,
     LinkTimeoutError,
     NotSupportedError,
-    to_code,
+    ProtocolError,
+    SpaceswarmError,
 )
 from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.proxy import features
+from spaceswarm_proxy.proxy.asks import Asks
 from spaceswarm_proxy.proxy.features import Feature, Role
+from spaceswarm_proxy.proxy.identification import Identification
 from spaceswarm_proxy.proxy.link import Link
 from spaceswarm_proxy.proxy.membership import Membership
 from spaceswarm_proxy.proxy.upstreams import Upstreams
-from spaceswarm_proxy.proxy.wire import Event, EventType
+from spaceswarm_proxy.proxy.wire import Event, EventType, tell_problem
 
 if TYPE_CHECKING:
     from spaceswarm_proxy.proxy.identity import Identity
@@ -47,6 +50,9 @@ class ServerLink(Link):
         EventType.CONNECT: "_on_connect",
         EventType.LISTEN: "_on_listen",
         EventType.UNLISTEN: "_on_unlisten",
+        EventType.IDENTIFY: "_on_identify",
+        EventType.ANSWER: "_on_answer",
+        EventType.FAREWELL: "_on_farewell",
     }
 
     def __init__(self, server: ProxyServer, address: object) -> None:
@@ -54,10 +60,11 @@ class ServerLink(Link):
         self.server = server
         self.address = address
         self.memberships: dict[bytes, Membership] = {}
-        self.key_pair: KeyPair | None = None
+        #: What a client that keeps its secret key is asked.
+        self.asks = Asks(self)
         #: Does the client take the streams that peers open, whether it is announced or not?
         self.takes_streams = False
-        self._identity: Identity | None = None
+        self._who = Identification(self)
         self.upstreams = Upstreams(self)
         self._since = server.clock.seconds()
 
@@ -90,11 +97,12 @@ class ServerLink(Link):
         self.memberships.clear()
         for membership in memberships:
             self.server.settle(membership.stop_lookup())
-        if self._identity is not None:
+        if self._who.known is not None:
             announced = [membership.announced for membership in memberships if membership.announced is not None]
-            self.server.identities.lost(self._identity, announced, self.takes_streams, self.clock.seconds())
+            self.server.identities.lost(self._who.known, announced, self.takes_streams, self.clock.seconds())
         self.takes_streams = False
         self.upstreams.abandon()
+        self.asks.lost(problem)
         if not self.upstreams.count:
             self.done_with_peers()
         self.server.left(self)
@@ -104,8 +112,8 @@ class ServerLink(Link):
         The link is lost, and nothing goes to a peer over it any more.  Not before: the end of its identity would cut
         off what the client had sent, and the peers have not read yet.
         """
-        if self._identity is not None:
-            self.server.identities.left(self._identity, self, self.clock.seconds())
+        if self._who.known is not None:
+            self.server.identities.left(self._who.known, self, self.clock.seconds())
 
     def tick(self, now: float) -> None:
         super().tick(now)
@@ -122,13 +130,14 @@ class ServerLink(Link):
         elif now - self._since >= self.limits.idle_timeout:
             self._refuse(LinkTimeoutError(f"no topic and no stream for {self.limits.idle_timeout:g} s"))
         self.upstreams.tick(now)
+        self.asks.tick(now)
 
-    # READY.
+    # READY, and who the client is.
 
     def _on_ready(self, event: Event) -> None:
         if self.ready:
             return
-        self.features = features.agreed(event.features)
+        self.features = features.agreed(event.features, self.server.features)
         if not self.server.authorized(event.token):
             self._refuse(AuthenticationError())
             return
@@ -141,24 +150,49 @@ class ServerLink(Link):
         log.debug("client {address} is ready", address=self.address)
 
     def _negotiate(self, event: Event, answer: Event) -> None:
-        answer.features = int(features.ALL)
+        answer.features = int(self.server.features)
         self.mux.replies = Feature.REPLIES in self.features
         if Feature.WINDOWS in self.features:
             self.mux.windows = True
             self.mux.remote_window = event.window or 0
             answer.window = self.limits.window
-        if Feature.IDENTITY in self.features:
-            self.key_pair = _identity(event.key)
-            if not self.identity.owned:
-                self.key_pair = None
-            answer.key = self.identity.network.public_key
+        self._who.greet(event, answer)
+
+    def _on_identify(self, event: Event) -> None:
+        """Who the client is, from one that has waited for our READY to say it."""
+        if not self.ready or Feature.IDENTITY not in self.features:
+            return
+        try:
+            identity = self._who.identify(event)
+        except ProtocolError:
+            raise
+        except SpaceswarmError as problem:
+            self._refuse(problem)
+            return
+        self.reply(
+            self._request(event), None if identity.owned else NotSupportedError("this network has no identities")
+        )
+
+    def _on_answer(self, event: Event) -> None:
+        self.asks.answered(event)
 
     @property
     def identity(self) -> Identity:
-        """As whom this client is known; made when it is first needed."""
-        if self._identity is None:
-            self._identity = self.server.identities.enter(self, self.key_pair)
-        return self._identity
+        """
+        As whom this client is known; made when it is first needed.
+
+        :raises EventError: it is to say who it is, and has not.
+        """
+        return self._who.identity
+
+    def _may_ask(self) -> bool:
+        """
+        :returns: whether the client has said READY.
+        :raises EventError: it has, but not who it is, though it is to.
+        """
+        if self.ready and self._who.is_missing:
+            raise EventError("not-identified")
+        return self.ready
 
     def network(self) -> Any:
         """The network as this client is known in it: its own identity where there are such, else the server's."""
@@ -169,10 +203,7 @@ class ServerLink(Link):
         if request is None or Feature.REPLIES not in self.features or self.lost:
             return
         event = Event(EventType.REPLY, request=request)
-        if problem is not None:
-            event.code, text = to_code(problem)
-            event.data = text.encode()
-        self.send(event)
+        self.send(event if problem is None else tell_problem(event, problem))
 
     def _request(self, event: Event) -> int | None:
         return event.request if Feature.REPLIES in self.features else None
@@ -180,7 +211,7 @@ class ServerLink(Link):
     # Topics.
 
     def _on_join(self, event: Event) -> None:
-        if not self.ready:
+        if not self._may_ask():
             return
         request, topic = self._request(event), event.topic or b""
         try:
@@ -238,7 +269,7 @@ class ServerLink(Link):
         membership.flushed().addCallbacks(lambda _: self.reply(request), failed)
 
     def _on_leave(self, event: Event) -> None:
-        if not self.ready:
+        if not self._may_ask():
             return
         request = self._request(event)
         membership = self.memberships.pop(event.topic or b"", None)
@@ -252,7 +283,7 @@ class ServerLink(Link):
     # Being connected to.
 
     def _on_listen(self, event: Event) -> None:
-        if not self.ready:
+        if not self._may_ask():
             return
         request = self._request(event)
         try:
@@ -269,8 +300,24 @@ class ServerLink(Link):
         opened.addCallbacks(lambda _: self.reply(request), failed)
 
     def _on_unlisten(self, event: Event) -> None:
+        if not self._may_ask():
+            return
         self.takes_streams = False
         self.reply(self._request(event))
+
+    def _on_farewell(self, event: Event) -> None:
+        """The client is about to leave, and waits until nobody finds it any more: that may take its signature."""
+        if not self._may_ask():
+            return
+        self.takes_streams = False
+        memberships = tuple(self.memberships.values())
+        self.memberships.clear()
+        leaving: list[Deferred[Any]] = [membership.leave() for membership in memberships]
+        known = self._who.known
+        if known is not None and all(link is self or link.lost for link in known.links):
+            leaving.append(known.leave())
+        request = self._request(event)
+        DeferredList(leaving, consumeErrors=True).addCallback(lambda _: self.reply(request))
 
     def announced(self) -> list[bytes]:
         """The topics under which peers find this client."""
@@ -285,30 +332,16 @@ class ServerLink(Link):
         self.send(Event(EventType.ON_PEER, topic=topic, peer=self.upstreams.found(topic, peer)))
 
     def _is_ourselves(self, peer: Peer) -> bool:
-        key = peer.public_key
-        return key is not None and self._identity is not None and key == self._identity.network.public_key
+        known = self._who.known
+        return known is not None and peer.public_key is not None and peer.public_key == known.network.public_key
 
     def lookup_updated(self, topic: bytes) -> None:
         """A round of a lookup is complete."""
         self.send(Event(EventType.ON_UPDATED, topic=topic))
 
     def _on_connect(self, event: Event) -> None:
-        if self.ready:
+        if self._may_ask():
             self.upstreams.connect(event.peer or b"", self._request(event))
-
-
-def _identity(key: bytes | None) -> KeyPair | None:
-    """
-    The identity that a READY asks for.
-
-    :param key: nothing (a fresh one), a seed of 32 bytes or a secret key of 64.
-    :raises EventError: another length.
-    """
-    if not key:
-        return None
-    if len(key) not in (SEED_LENGTH, SECRET_KEY_LENGTH):
-        raise EventError("bad-key", f"{len(key)} bytes")
-    return KeyPair.from_seed(key[:SEED_LENGTH])
 
 
 def token_matches(token: bytes | None, accepted: tuple[bytes, ...]) -> bool:

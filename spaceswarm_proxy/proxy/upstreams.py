@@ -88,6 +88,10 @@ class Upstreams:
 
     # Connections that the client asks for.
 
+    def is_dialling(self, public_key: bytes) -> bool:
+        """Has the client asked for a connection with this peer that is still being made?"""
+        return any(dial.peer.public_key == public_key for dial in self._dials or ())
+
     def connect(self, wire_id: bytes, request: int | None) -> None:
         """CONNECT: dial the peer, or say why not."""
         found = self._find(wire_id)
@@ -216,8 +220,13 @@ class Upstreams:
         link = self._link
         if relay.inbound:
             self._count(+1)
-        if link.closing:
-            return None
+        stream = None if link.closing else self._open(relay)
+        if relay.keys is not None:
+            link.identity.took(relay.keys, stream is not None)
+        return stream
+
+    def _open(self, relay: Relay) -> MuxStream | None:
+        link = self._link
         try:
             stream = link.mux.open()
         except LimitError as problem:
@@ -228,7 +237,8 @@ class Upstreams:
         self._keep_single(relay.peer, relay)
         link.server.stats.streams += 1
         wire_id = self._wire_id(relay.peer, relay.topic)
-        link.mux.control_frame(encode_open(relay.topic, wire_id, stream.trailer, relay.request))
+        number = None if relay.keys is None else relay.keys.number
+        link.mux.control_frame(encode_open(relay.topic, wire_id, stream.trailer, relay.request, number))
         link.flush()
         return stream
 

@@ -29,7 +29,9 @@ from spaceswarm_proxy.proxy.event import (
     encode_int32,
     grammar_decode,
     read_varint,
+    tell_problem,
     to_int32,
+    told_problem,
 )
 
 __all__ = [
@@ -51,6 +53,8 @@ __all__ = [
     "encode_open",
     "grammar_decode",
     "grammar_encode",
+    "tell_problem",
+    "told_problem",
 ]
 
 #: The largest body that is read unless configured: a JavaScript peer makes one frame of each application write.
@@ -139,7 +143,7 @@ def encode_bare(kind: int, trailer: bytes) -> bytes:
     return bytes((2 + len(trailer), 8, kind)) + trailer
 
 
-def encode_open(topic: bytes, peer: bytes, trailer: bytes, request: int | None) -> bytes:
+def encode_open(topic: bytes, peer: bytes, trailer: bytes, request: int | None, handshake: int | None = None) -> bytes:
     """
     ON_STREAM_OPEN, one for every stream: four times as fast as by :func:`encode`.
 
@@ -147,6 +151,8 @@ def encode_open(topic: bytes, peer: bytes, trailer: bytes, request: int | None) 
     :param trailer: from :func:`data_trailer`.
     """
     asked = b"" if request is None else b"\x88\x01" + encode_varint(request)
+    if handshake is not None:
+        asked += b"\xb8\x01" + encode_varint(handshake)
     return encode_blob(b"\x08\x04\x12%c%b\x22%b%b%b" % (len(topic), topic, encode_blob(peer), trailer, asked))
 
 

@@ -92,6 +92,7 @@ class SecretConnection:
     """
 
     __slots__ = (
+        "_addresses",
         "_blocked",
         "_build",
         "_carrier",
@@ -109,12 +110,22 @@ class SecretConnection:
         "settings",
     )
 
-    def __init__(self, session: Session, settings: Settings, clock: Any, build: Build, *, early: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        settings: Settings,
+        clock: Any,
+        build: Build,
+        *,
+        early: bool = False,
+        addresses: tuple[PeerAddress, PeerAddress] | None = None,
+    ) -> None:
         """
         :param session: a fresh one, with a handshake to do or with keys.
         :param clock: an ``IReactorTime``.
         :param build: makes the user's protocol; its transport's ``getPeer()`` knows whose it is.
         :param early: connect the user's protocol before the remote has been heard, as soon as there are keys.
+        :param addresses: our own and the remote's, where more is known of them than the keys.
         """
         #: Fires with the user's protocol when the remote has been heard; fails with a ``ConnectError``, or a
         #: ``ProtocolError`` when the remote is not who it should be.
@@ -126,6 +137,7 @@ class SecretConnection:
         self.clock = clock
         self._build = build
         self._early = early
+        self._addresses = addresses
         self._carrier: Any = None
         self._registered = False
         self._blocked = False
@@ -333,8 +345,10 @@ class SecretConnection:
         session, keys = self.session, self.session.keys
         if keys is None:
             return
-        host = PeerAddress(Peer.keyed(session.public_key), session.initiator)
-        peer = PeerAddress(Peer.keyed(keys.remote_public_key), session.initiator)
+        host, peer = self._addresses or (
+            PeerAddress(Peer.keyed(session.public_key), session.initiator, True),
+            PeerAddress(Peer.keyed(keys.remote_public_key), session.initiator, True),
+        )
         self.secret = SecretTransport(self, keys, host, peer)
         if self._blocked or not session.is_ready:
             self.secret.sender_paused()

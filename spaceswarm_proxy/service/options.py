@@ -82,6 +82,8 @@ class Options(usage.Options):
     opt_no_announce = _switch("announce", False, "Announce only for clients that ask for it.")
     opt_ephemeral = _switch("ephemeral", True)
     opt_no_ephemeral = _switch("ephemeral", False, "Answer and store for others as soon as the address is known.")
+    opt_end_to_end = _switch("end_to_end", True)
+    opt_no_end_to_end = _switch("end_to_end", False, "Have the clients' secret keys, and do all in their names.")
     opt_allow_anyone = _switch("allow_anyone", True)
 
     settings: Settings

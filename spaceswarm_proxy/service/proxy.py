@@ -119,6 +119,7 @@ class SpaceswarmProxyService(Service):
         return ProxyServer(
             self._network or self._make_network(),
             announce=settings.announces,
+            end_to_end=settings.end_to_end,
             tokens=self._tokens,
             limits=settings.limits,
             identity_grace=0.0 if settings.network == "local" else settings.identity_grace,
@@ -127,7 +128,7 @@ class SpaceswarmProxyService(Service):
 
     def _make_network(self) -> INetwork:
         """The network that the settings name; in either, the clients find each other on a hub."""
-        hub = LocalHub(self.reactor)
+        hub = LocalHub(self.reactor, profile=self.settings.profile)
         network: INetwork = hub.network() if self.settings.network == "local" else self._node_network(hub)
         for service in self.settings.services():
             hub.announce_address(service.topic, *service.address)
@@ -142,6 +143,7 @@ class SpaceswarmProxyService(Service):
             log.error("{problem}", problem=problem)
             raise problem from cause
         log.info("a node of the {name} network on {address}", name=node.profile.name, address=node.address)
+        node.ready().addCallbacks(lambda _: _tell_found(node), _not_found)
         network: INetwork = node_network(node, hub)
         return network
 
@@ -222,6 +224,17 @@ class SpaceswarmProxyService(Service):
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
             stopped.callback(None)
+
+
+def _tell_found(node: DHTNode) -> None:
+    """When nobody answers, the node says so by itself."""
+    if node.online:
+        log.info("the {name} network answers", name=node.profile.name)
+
+
+def _not_found(failure: Failure) -> None:
+    """We were stopped before anybody answered."""
+    failure.trap(ClosedError)
 
 
 def _reason(failure: Failure) -> str:

@@ -95,6 +95,11 @@ class Settings:
         "Seconds for which a client stays announced in the real network when its link is lost without a farewell: it"
         " may be back soon.",
     )
+    end_to_end: bool = setting(
+        True,
+        "Let clients that can do that keep their secret keys: what they say to their peers passes through here as"
+        " cipher text.",
+    )
     announce: bool | None = setting(
         None,
         "Announce the topics of clients that cannot say whether to, as JavaScript ones.  The default in the local"

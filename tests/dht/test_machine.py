@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.compact import ADDRESSES
+from spaceswarm_proxy.crypto.keeper import OwnKeys
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht.commands import PING
 from spaceswarm_proxy.dht.contact import address_of, contact_at
@@ -130,8 +131,8 @@ class NetworkMachine(RuleBasedStateMachine):
 
     def announce(self, host: int, clear: bool) -> tuple[Query, Outcome]:
         outcome = Outcome()
-        key_pair = KeyPair.from_seed(bytes([host]) * 32)
-        query = self.hosts[host].operations.announce(TOPIC, key_pair, (), 0, clear, outcome.found, outcome.ended)
+        keeper = OwnKeys(KeyPair.from_seed(bytes([host]) * 32))
+        query = self.hosts[host].operations.announce(TOPIC, keeper, (), 0, clear, outcome.found, outcome.ended)
         return self.hosts[host].begin(query), outcome
 
     @precondition(lambda self: self.queries)

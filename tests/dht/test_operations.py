@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.compact import MAX_UINT
 from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keeper import OwnKeys
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.crypto.profile import HYPERSWARM, SPACESWARM
 from spaceswarm_proxy.dht.contact import address_of, contact_at, host_port
@@ -56,7 +57,7 @@ class OperationsTestCase(SynchronousTestCase):
 
     def announce(self, host: Host, key_pair: KeyPair, relays: tuple[bytes, ...] = (), **more: Any) -> Query:
         """Announce, and see that it is done."""
-        arguments = (more.get("topic", TOPIC), key_pair, relays, more.get("bump", 0), more.get("clear", False))
+        arguments = (more.get("topic", TOPIC), OwnKeys(key_pair), relays, more.get("bump", 0), more.get("clear", False))
         query, outcome = self.do(host, "announce", *arguments)
         self.assertIsNone(outcome.problem)
         return query
@@ -89,7 +90,7 @@ class TopicTests(OperationsTestCase):
     def test_who_is_there(self) -> None:
         """Who announces is told of those who have announced before."""
         self.announce(self.alice, ALICE)
-        _, outcome = self.do(self.bob, "announce", TOPIC, BOB, (), 0, False)
+        _, outcome = self.do(self.bob, "announce", TOPIC, OwnKeys(BOB), (), 0, False)
         self.assertEqual(self.relays_of(ALICE, outcome.replies), [()] * K)
 
     def test_other_relays(self) -> None:
@@ -104,7 +105,7 @@ class TopicTests(OperationsTestCase):
         """Who takes it back is found no more, and others are."""
         self.announce(self.alice, ALICE)
         self.announce(self.bob, BOB)
-        query, outcome = self.do(self.alice, "lookup_and_unannounce", TOPIC, ALICE)
+        query, outcome = self.do(self.alice, "lookup_and_unannounce", TOPIC, OwnKeys(ALICE))
         self.assertEqual((query.stored, len(self.relays_of(ALICE, outcome.replies))), (K, K))
         _, outcome = self.do(self.bob, "lookup", TOPIC)
         self.assertEqual((self.relays_of(ALICE, outcome.replies), self.relays_of(BOB, outcome.replies)), ([], [()] * K))
@@ -116,7 +117,7 @@ class TopicTests(OperationsTestCase):
             for node in self.nodes:
                 assert node.core.store is not None
                 node.core.store.topics.add(TOPIC, PeerRecord(bytes([number]) * 32), self.world.now)
-        query, _ = self.do(self.alice, "lookup_and_unannounce", TOPIC, ALICE)
+        query, _ = self.do(self.alice, "lookup_and_unannounce", TOPIC, OwnKeys(ALICE))
         self.assertGreaterEqual(query.stored, K)
         for node in self.nodes:
             assert node.core.store is not None
@@ -125,7 +126,7 @@ class TopicTests(OperationsTestCase):
     def test_lost_network(self) -> None:
         """Nobody can be announced where nobody is; a lookup there ends with nothing."""
         self.world.unplug(*self.nodes)
-        _, outcome = self.do(self.alice, "announce", TOPIC, ALICE, (), 0, False)
+        _, outcome = self.do(self.alice, "announce", TOPIC, OwnKeys(ALICE), (), 0, False)
         self.assertIsInstance(outcome.problem, NetworkUnreachableError)
         _, outcome = self.do(self.alice, "lookup", TOPIC)
         self.assertEqual((outcome.replies, outcome.problem), ([], None))
@@ -133,14 +134,14 @@ class TopicTests(OperationsTestCase):
     def test_other_network(self) -> None:
         """What is signed for another network is confirmed by nobody in this one."""
         self.alice.operations = Operations(self.alice.core, HYPERSWARM)
-        _, outcome = self.do(self.alice, "announce", TOPIC, ALICE, (), 0, False)
+        _, outcome = self.do(self.alice, "announce", TOPIC, OwnKeys(ALICE), (), 0, False)
         self.assertIsInstance(outcome.problem, NotStoredError)
 
     def test_bad_bump(self) -> None:
         """A bump that cannot be encoded is refused before anything is asked."""
         for bump in (-1, MAX_UINT + 1):
             with self.assertRaises(ValueError):
-                self.alice.operations.announce(TOPIC, ALICE, (), bump, False, self.fail, self.fail)
+                self.alice.operations.announce(TOPIC, OwnKeys(ALICE), (), bump, False, self.fail, self.fail)
         now = int(EPOCH)
         self.announce(self.alice, ALICE, bump=now)
         _, outcome = self.do(self.bob, "lookup", TOPIC)
@@ -157,7 +158,7 @@ class PeerTests(OperationsTestCase):
         _, outcome = self.do(self.bob, "find_peer", ALICE.public_key)
         self.assertEqual([relay_addresses(peer.relay_addresses) for peer in outcome.values], [RELAYS] * K)
         self.assertEqual({peer.public_key for peer in outcome.values}, {ALICE.public_key})
-        self.do(self.alice, "lookup_and_unannounce", target, ALICE)
+        self.do(self.alice, "lookup_and_unannounce", target, OwnKeys(ALICE))
         _, outcome = self.do(self.bob, "find_peer", ALICE.public_key)
         self.assertEqual(outcome.replies, [])
 
@@ -294,7 +295,7 @@ class ForgeryTests(OperationsTestCase):
 
     def test_damaged_before_unannouncing(self) -> None:
         """An answer that cannot be read is no reason to tell a node that we are gone, nor to stop."""
-        query, outcome = self.lied_to(b"\x01", "lookup_and_unannounce", TOPIC, ALICE)
+        query, outcome = self.lied_to(b"\x01", "lookup_and_unannounce", TOPIC, OwnKeys(ALICE))
         self.assertEqual((query.stored, outcome.problem), (0, None))
 
     def test_stored_nowhere(self) -> None:

@@ -12,6 +12,7 @@ from spaceswarm_proxy.dht.message import Command
 from spaceswarm_proxy.dht.query import QueryReply
 from spaceswarm_proxy.dht.requests import RETRIES
 from spaceswarm_proxy.dht.table import K
+from spaceswarm_proxy.dht.writes import Decided
 from spaceswarm_proxy.errors import (
     ClosedError,
     LimitError,
@@ -29,10 +30,10 @@ def token_of(address: bytes) -> bytes:
     return address.ljust(32, b"t")
 
 
-def write(reply: QueryReply) -> Command | None:
-    """A command for this very reply; none without a token."""
+def write(reply: QueryReply, decided: Decided, now: float) -> None:
+    """Decides on a command for this very reply; on none without a token."""
     token = reply.response.token
-    return None if token is None else Command.make(False, ANNOUNCE, TARGET, token)
+    decided(None if token is None else Command.make(False, ANNOUNCE, TARGET, token), now)
 
 
 class WritingTestCase(SynchronousTestCase):
@@ -183,10 +184,10 @@ class ReactTests(WritingTestCase):
     """What is sent to a node as soon as it has answered."""
 
     @staticmethod
-    def react(reply: QueryReply) -> Command | None:
+    def react(reply: QueryReply, decided: Decided, now: float) -> None:
         """Only the second node is to be told something."""
         told = reply.contact.address == NODES[1]
-        return Command.make(False, UNANNOUNCE, TARGET, b"v") if told else None
+        decided(Command.make(False, UNANNOUNCE, TARGET, b"v") if told else None, now)
 
     def test_at_once(self) -> None:
         """A reaction goes out while the walk goes on, with the token of the answer, and the query waits for it."""

@@ -28,6 +28,7 @@ from spaceswarm_proxy.dht.message import Command, Response, encode_request, pars
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
 from spaceswarm_proxy.dht.store import Store
 from spaceswarm_proxy.dht.values import Announce, LookupReply, MutableRecord, PeerRecord, encode_mutable_put
+from tests.dht.signing import signed
 from tests.dht.strategies import damaged
 from tests.dht.world import Alone
 
@@ -71,8 +72,7 @@ class StoringTestCase(SynchronousTestCase):
     ) -> Response | None:  # fmt: skip
         """Be found, or no more, in the usual two steps."""
         token = self.token(source)
-        namespace = profile.announce if command == ANNOUNCE else profile.unannounce
-        value = Announce.signed(namespace, key_pair, target, OWN_ID, token, relays).encode()
+        value = signed(profile, key_pair, target, OWN_ID, token, relays, withdrawn=command != ANNOUNCE).encode()
         return self.ask(command, target, value, token=token, source=source, socket=socket)
 
     def put(self, value: bytes, source: bytes = ASKER) -> Response | None:
@@ -181,7 +181,7 @@ class PeerTests(StoringTestCase):
             links.append(hash32(links[-1]))
         last = links.pop()
         token = self.token()
-        value = Announce.signed(SPACESWARM.announce, KEYS[0], TOPIC, OWN_ID, token, refresh=last).encode()
+        value = signed(SPACESWARM, KEYS[0], TOPIC, OWN_ID, token, refresh=last).encode()
         self.assertIsNotNone(self.ask(ANNOUNCE, TOPIC, value, token=token))
         for link in reversed(links):
             for source, known in ((OTHER, True), (OTHER, False)):
@@ -199,7 +199,7 @@ class PeerTests(StoringTestCase):
         """Whatever comes in place of a good announce is taken as it was signed, or has no answer and no effect."""
         self.setUp()
         token = self.token()
-        good = Announce.signed(SPACESWARM.announce, KEYS[0], TOPIC, OWN_ID, token, RELAYS[:1])
+        good = signed(SPACESWARM, KEYS[0], TOPIC, OWN_ID, token, RELAYS[:1])
         value = data.draw(damaged(st.just(good.encode())))
         response = self.ask(ANNOUNCE, TOPIC, value, token=token)
         expected = {} if response is None else {KEYS[0].public_key: RELAYS[:1]}

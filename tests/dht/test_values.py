@@ -24,7 +24,6 @@ from spaceswarm_proxy.dht.values import (
     MutableRecord,
     PeerRecord,
     PluginRequest,
-    announce_signable,
     encode_lookup_reply,
     encode_mutable_put,
     mutable_signable,
@@ -32,6 +31,7 @@ from spaceswarm_proxy.dht.values import (
     parse_uint,
 )
 from spaceswarm_proxy.errors import MessageError
+from tests.dht.signing import signed
 from tests.dht.strategies import addresses, damaged, hashes, signatures, uints, values
 from tests.dht.vectors import address, addresses as meant_addresses, octets, vectors
 
@@ -106,27 +106,28 @@ class RecordVectorTests(SynchronousTestCase):
 class AnnounceVectorTests(SynchronousTestCase):
     """Announces as JavaScript signs and sends them, in both networks."""
 
-    def namespace(self, row: dict[str, Any]) -> bytes:
-        profile = PROFILES[row["profile"]]
-        return {ANNOUNCE: profile.announce, UNANNOUNCE: profile.unannounce}[row["command"]]
-
     def signed(self, row: dict[str, Any]) -> Announce:
         """The announce of a vector, signed by us."""
         pair = KeyPair.from_seed(bytes.fromhex(row["seed"]))
         target, remote_id, token = as_bytes(row, "target", "remote_id", "token")
         relays = tuple(meant_addresses(row["relay_addresses"]))
         refresh = octets(row["refresh"])
-        return Announce.signed(self.namespace(row), pair, target, remote_id, token, relays, refresh, row["bump"])
+        profile, withdrawn = PROFILES[row["profile"]], row["command"] == UNANNOUNCE
+        return signed(profile, pair, target, remote_id, token, relays, refresh, row["bump"], withdrawn)
 
     def test_signing(self) -> None:
         """What is hashed, what is signed and the signature are the same to the byte."""
         for row in vectors("announces"):
             announce = self.signed(row)
-            assert announce.peer is not None and announce.signature is not None
-            target, remote_id, token = as_bytes(row, "target", "remote_id", "token")
-            signable = announce_signable(self.namespace(row), target, remote_id, token, announce.peer, announce.refresh)
+            assert announce.signature is not None
+            profile, (target, remote_id, token) = (
+                PROFILES[row["profile"]],
+                as_bytes(row, "target", "remote_id", "token"),
+            )
+            signable = announce.claim(target, remote_id, token, row["command"] == UNANNOUNCE).signable(profile)
+            namespace = {ANNOUNCE: profile.announce, UNANNOUNCE: profile.unannounce}[row["command"]]
             self.assertEqual(signable.hex(), row["signable"], row["name"])
-            self.assertEqual(signable, self.namespace(row) + hash32(bytes.fromhex(row["hash_input"])), row["name"])
+            self.assertEqual(signable, namespace + hash32(bytes.fromhex(row["hash_input"])), row["name"])
             self.assertEqual(announce.signature.hex(), row["signature"], row["name"])
 
     def test_both_ways(self) -> None:
@@ -141,20 +142,25 @@ class AnnounceVectorTests(SynchronousTestCase):
             self.assertEqual(encode_request(command, request.tid, request.to, None, token).hex(), row["request"])
             received = Announce.parse(request.value)
             self.assertEqual(received, announce, row["name"])
-            self.assertTrue(received.verified(self.namespace(row), target, remote_id, token), row["name"])
+            profile, withdrawn = PROFILES[row["profile"]], row["command"] == UNANNOUNCE
+            self.assertTrue(received.verified(profile, target, remote_id, token, withdrawn), row["name"])
 
     def test_for_one_use_only(self) -> None:
         """An announce is believed in its network, for its command, target, node and token, and nowhere else."""
         for row in vectors("announces"):
             announce = Announce.parse(bytes.fromhex(row["value"]))
-            namespace, (target, remote_id, token) = self.namespace(row), as_bytes(row, "target", "remote_id", "token")
+            target, remote_id, token = as_bytes(row, "target", "remote_id", "token")
+            own, was_withdrawn = PROFILES[row["profile"]], row["command"] == UNANNOUNCE
             for profile in PROFILES.values():
-                for other in (profile.announce, profile.unannounce):
-                    believed = announce.verified(other, target, remote_id, token)
-                    self.assertEqual(believed, other == namespace, row["name"])
-            self.assertFalse(announce.verified(namespace, bytes(32), remote_id, token))
-            self.assertFalse(announce.verified(namespace, target, bytes(32), token))
-            self.assertFalse(announce.verified(namespace, target, remote_id, bytes(32)))
+                for withdrawn in (False, True):
+                    believed = announce.verified(profile, target, remote_id, token, withdrawn)
+                    self.assertEqual(believed, (profile, withdrawn) == (own, was_withdrawn), row["name"])
+            for others in (
+                (bytes(32), remote_id, token),
+                (target, bytes(32), token),
+                (target, remote_id, bytes(32)),
+            ):
+                self.assertFalse(announce.verified(own, *others, was_withdrawn))
 
     def test_refresh_alone(self) -> None:
         """An announce of only the next link of a chain is the same to the byte; each link is the next one's hash."""
@@ -249,24 +255,23 @@ class SignedTests(SynchronousTestCase):
         self, target: bytes, node: bytes, token: bytes, relays: tuple[bytes, ...], refresh: bytes | None, bump: int
     ) -> None:
         """What a peer signs is believed after its way; all its addresses are signed, its bump is not."""
-        namespace = HYPERSWARM.announce
-        announce = Announce.parse(Announce.signed(namespace, PAIR, target, node, token, relays, refresh, bump).encode())
+        announce = Announce.parse(signed(HYPERSWARM, PAIR, target, node, token, relays, refresh, bump).encode())
         assert announce.peer is not None
-        self.assertTrue(announce.verified(namespace, target, node, token))
-        self.assertTrue(announce._replace(bump=bump + 1).verified(namespace, target, node, token))
+        self.assertTrue(announce.verified(HYPERSWARM, target, node, token))
+        self.assertTrue(announce._replace(bump=bump + 1).verified(HYPERSWARM, target, node, token))
         more = PeerRecord(PAIR.public_key, (*relays, bytes(6)))
         for changed in (
             announce._replace(peer=more),
             announce._replace(peer=announce.peer._replace(public_key=OTHER.public_key)),
             announce._replace(refresh=hash32(refresh or b"")),
         ):
-            self.assertFalse(changed.verified(namespace, target, node, token))
+            self.assertFalse(changed.verified(HYPERSWARM, target, node, token))
 
     def test_unsigned(self) -> None:
         """What lacks its peer or its signature is not believed."""
-        announce = Announce.signed(HYPERSWARM.announce, PAIR, bytes(32), bytes(32), bytes(32))
+        announce = signed(HYPERSWARM, PAIR, bytes(32), bytes(32), bytes(32))
         for part in (announce._replace(peer=None), announce._replace(signature=None), Announce(refresh=bytes(32))):
-            self.assertFalse(part.verified(HYPERSWARM.announce, bytes(32), bytes(32), bytes(32)))
+            self.assertFalse(part.verified(HYPERSWARM, bytes(32), bytes(32), bytes(32)))
 
     @settings(deadline=None, max_examples=30)
     @given(uints, values)

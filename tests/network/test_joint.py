@@ -11,13 +11,16 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.crypto.profile import HYPERSWARM
 from spaceswarm_proxy.errors import ClosedError, FirewallError, LimitError, PeerUnreachableError, UnknownPeerError
-from spaceswarm_proxy.interfaces import INetwork, Peer
+from spaceswarm_proxy.interfaces import INetwork, ISealedNetwork, Peer
 from spaceswarm_proxy.network.dht import DHTNetwork
 from spaceswarm_proxy.network.joint import JointNetwork, node_network
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.network.pipe import PipeTransport
 from spaceswarm_proxy.secret.transport import SecretTransport
+from tests.fakes import FakeNetwork
+from tests.keepers import FakeKeeper, Unsealed
 from tests.network.conformance import NetworkConformance
 from tests.network.dht_world import ROOM, TIMES, DHTNetworkTestCase
 from tests.network.stream_conformance import MEBI
@@ -121,6 +124,25 @@ class WhatTests(JointTestCase):
         verifyObject(INetwork, self.shared)
         self.assertEqual(self.shared.near.public_key, self.shared.far.public_key)
         self.assertRaises(ValueError, JointNetwork, self.hub.network(), self.stranger)
+
+    def test_profile(self) -> None:
+        """It has the profile that both of its networks have; they must be of one mind."""
+        self.assertIs(self.shared.far.node.profile, self.shared.profile)
+        self.assertIs(self.shared.profile, self.one.profile)
+        other = LocalHub(self.reactor, profile=HYPERSWARM).network(self.stranger.key_pair)
+        self.assertRaises(ValueError, JointNetwork, other, self.stranger)
+        self.wait(other.close())
+
+    def test_seals(self) -> None:
+        """It can be known by a key that is kept elsewhere if both of its networks can, for as long as they can."""
+        verifyObject(ISealedNetwork, self.shared)
+        self.assertTrue(self.shared.seals)
+        self.shared.far.seals = False
+        self.assertFalse(self.shared.seals)
+        plain = FakeNetwork()
+        plain.public_key = self.stranger.public_key  # type: ignore[assignment]
+        joint = JointNetwork(self.hub.network(self.stranger.key_pair), plain)
+        self.assertFalse(ISealedNetwork.providedBy(joint) or joint.seals)
 
     def test_on_a_node(self) -> None:
         """It can be made of a node, which ends with it."""
@@ -275,6 +297,25 @@ class StreamTests(JointTestCase):
         """A peer without a key is one on the hub, or nobody."""
         for peer in (Peer.at("192.0.2.1", 80), Peer.from_id(b"something else")):
             self.fails(self.one.connect(peer, Collector()), UnknownPeerError, seconds=0.1)
+
+    def test_sealed(self) -> None:
+        """An identity whose key is kept elsewhere has sealed streams in both networks, whoever opens them."""
+        keeper = FakeKeeper()
+        identity = self.shared.with_identity(keeper)
+        sealed = Unsealed(identity, keeper, self.reactor)
+        self.wait(self.two.listen(Collector()))
+        self.wait(self.stranger.listen(Collector()))
+        listening = Collector()
+        self.wait(sealed.listen(listening))
+        for other in (self.two, self.stranger):
+            near = self.wait(sealed.connect(Peer.keyed(other.public_key), Collector()))
+            far = self.wait(other.connect(Peer.keyed(keeper.public_key), Collector()))
+            for end, seen in ((near, other), (far, sealed)):
+                self.assertIsInstance(end.transport, SecretTransport)
+                self.assertEqual(seen.public_key, end.transport.getPeer().public_key)
+        self.assertEqual([self.two.public_key, self.stranger.public_key], [a.public_key for a in listening.addresses])
+        self.wait(identity.close())
+        self.assertEqual([], keeper.left_over)
 
     def test_listening_fails(self) -> None:
         """When one of the two can't be listened on, nor is the other."""

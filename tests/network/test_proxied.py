@@ -1,7 +1,7 @@
 """
 A network behind a proxy, over every kind of carrier, and behind two: the same promises, over real sockets.
 
-A class here is a carrier and what the server shows; more are where those networks are tested.
+A class here is a carrier, what the server shows, and who has the clients' keys; more are where those networks are tested.
 """
 
 from __future__ import annotations
@@ -19,24 +19,35 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.trial.unittest import TestCase
 
 from spaceswarm_proxy.crypto.keys import KeyPair
+from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from spaceswarm_proxy.proxy.server import ProxyServer
 from tests.certificates import Authority, write
 from tests.network.conformance import NetworkConformance
+from tests.network.support import Collector
 
 
 class ProxiedConformance(NetworkConformance):
-    """Every network is a client of its own of one server, by loopback TCP unless a carrier says otherwise."""
+    """
+    Every network is a client of its own of one server, by loopback TCP unless a carrier says otherwise.
+
+    They keep their keys unless :attr:`modes` says otherwise.
+    """
+
+    #: Whether each network keeps its key: the first, the second, the first again...
+    modes: tuple[bool, ...] = (True,)
 
     def make_networks(self, count: int) -> Deferred[list[Any]]:
         return Deferred.fromCoroutine(self._make_networks(count))
 
     async def _make_networks(self, count: int) -> list[Any]:
         where = await self.serve(await self.shown())
-        networks = [ProxyNetwork(where) for _ in range(count)]
-        for network in networks:
+        modes = [self.modes[index % len(self.modes)] for index in range(count)]
+        networks = [ProxyNetwork(where, end_to_end=None if sealed else False) for sealed in modes]
+        for network, sealed in zip(networks, modes, strict=True):
             await network.when_online()
+            self.assertEqual(sealed, network.seals)
         return networks
 
     async def shown(self) -> Any:
@@ -60,7 +71,7 @@ class ProxiedConformance(NetworkConformance):
 
 
 class TwoProxiesConformance(ProxiedConformance):
-    """A proxy may stand behind a proxy."""
+    """A proxy may stand behind a proxy; it keeps its own key as its clients do theirs."""
 
     backpressure_limit = 2 * ProxiedConformance.backpressure_limit
 
@@ -73,9 +84,45 @@ class TwoProxiesConformance(ProxiedConformance):
 class TCPConformanceTests(ProxiedConformance, TestCase):
     """Over loopback TCP."""
 
+    async def test_end_to_end(self) -> None:
+        """What clients that keep their keys say to each other is secret all the way, and they are told so."""
+        one, two = await self.networks(2)
+        listening = await self.listening(two)
+        protocol = await one.connect(Peer.keyed(two.public_key), Collector())
+        await listening.when(lambda: listening.built)
+        for each in (protocol, listening.built[0]):
+            self.assertTrue(each.transport.getPeer().end_to_end)
+
+
+class CustodialConformanceTests(ProxiedConformance, TestCase):
+    """Over loopback TCP, the server having all the keys."""
+
+    modes = (False,)
+
+    async def test_not_end_to_end(self) -> None:
+        """Clients whose server has their keys are not told that anything is secret."""
+        one, two = await self.networks(2)
+        listening = await self.listening(two)
+        protocol = await one.connect(Peer.keyed(two.public_key), Collector())
+        await listening.when(lambda: listening.built)
+        for each in (protocol, listening.built[0]):
+            self.assertFalse(each.transport.getPeer().end_to_end)
+
+
+class MixedConformanceTests(ProxiedConformance, TestCase):
+    """Over loopback TCP, the server having the keys of some."""
+
+    modes = (True, False)
+
 
 class TwoProxiesConformanceTests(TwoProxiesConformance, TestCase):
     """Over loopback TCP, twice."""
+
+
+class TwoCustodialProxiesConformanceTests(TwoProxiesConformance, TestCase):
+    """Over loopback TCP, twice, the outer server having all its clients' keys."""
+
+    modes = (False,)
 
 
 class UNIXConformanceTests(ProxiedConformance, TestCase):

@@ -50,11 +50,15 @@ class DialTests(SynchronousTestCase):
         return transport
 
     def test_connected(self) -> None:
-        """The protocol is built for the peer's address, and is connected when the Deferred fires."""
+        """
+        The protocol is built for the peer's address, and is connected when the Deferred fires; anybody on the way can
+        read what it says.
+        """
         done, factory = self.dial()
         transport = self.connect(factory)
         protocol = self.successResultOf(done)
         self.assertEqual(self.collector.addresses, [PeerAddress(Peer.at(*ADDRESS))])
+        self.assertFalse(self.collector.addresses[0].end_to_end)
         self.assertTrue(protocol.made)
         self.assertIs(protocol.transport, transport)
         self.assertIs(transport.protocol, protocol)

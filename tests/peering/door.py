@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.crypto.noise import Handshake, SessionKeys
 from spaceswarm_proxy.crypto.profile import SPACESWARM
@@ -54,7 +55,13 @@ class Knock:
 class Door:
     """A node with one server, behind a firewall, whose relays are given."""
 
-    def __init__(self, public: bool = False, host: dict[str, Any] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        public: bool = False,
+        host: dict[str, Any] | None = None,
+        keys: KeyPair | Keeper = SERVER,
+        **options: Any,
+    ) -> None:
         """:param options: of the server."""
         self.world = PeeringWorld()
         self.host = self.world.peer(public=public, **(host or {}))
@@ -62,7 +69,7 @@ class Door:
         #: Socket, address, datagram.
         self.sent: list[tuple[int, bytes, bytes]] = []
         self.core.transmit = self._transmit
-        self.log = self.host.listen(SERVER, **options)
+        self.log = self.host.listen(keys, **options)
         self.listener = self.log.listener
         self.announcer = self.listener.announcer
         self.announcer._generations[0] = {RELAY: None}

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keeper import Keeper
+from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.crypto.noise import Handshake
 from spaceswarm_proxy.crypto.profile import SPACESWARM
 from spaceswarm_proxy.dht.commands import FIND_PEER, PEER_HANDSHAKE
@@ -97,11 +99,13 @@ class Stranger:
 class Strangers:
     """The world of such a client."""
 
-    def __init__(self, *shakes: Shake | None, known: int = 3, **host: Any) -> None:
+    def __init__(self, *shakes: Shake | None, known: int = 3, keys: KeyPair | Keeper = CLIENT, **host: Any) -> None:
         """
         :param shakes: how each of the relays answers.
         :param known: how many of them have a record.
+        :param keys: the client's.
         """
+        self.keys = keys
         self.world = PeeringWorld()
         self.relays = [
             Stranger(address, number < known, shakes[number] if number < len(shakes) else None)
@@ -114,7 +118,7 @@ class Strangers:
 
     def connect(self, **options: Any) -> ClientLog:
         """Begin to connect."""
-        return self.host.connect(SERVER.public_key, CLIENT, **options)
+        return self.host.connect(SERVER.public_key, self.keys, **options)
 
     def result(self, **options: Any) -> ClientLog:
         """Connect, to the end."""

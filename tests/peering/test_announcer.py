@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.crypto.hashing import hash32
+from spaceswarm_proxy.crypto.keeper import OwnKeys
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht.message import REQUEST_BYTE
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET
@@ -36,7 +37,7 @@ class AnnouncerTestCase(SynchronousTestCase):
 
     def announcer_for(self, key_pair: KeyPair) -> Announcer:
         room = self.host.peering.room
-        return Announcer(self.host.core, room.schedule, room.pulses, key_pair)
+        return Announcer(self.host.core, room.schedule, room.pulses, OwnKeys(key_pair))
 
     def start(self) -> None:
         self.announcer.start(self.updated.append, self.world.now)

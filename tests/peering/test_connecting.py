@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from spaceswarm_proxy.crypto.keeper import Keeper
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, address_of
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
@@ -47,12 +48,16 @@ class ConnectingTestCase(SynchronousTestCase):
         self.server_host = self.world.peer(**server)
         self.client_host = self.world.peer(**client)
         self.world.run(10)
-        self.server = self.server_host.listen(SERVER, **options)
+        self.server = self.server_host.listen(self.keys(SERVER), **options)
         self.world.run_until(lambda: self.server.listening, 20)
 
     def connect(self, **options: Any) -> ClientLog:
         """Begin to connect."""
-        return self.client_host.connect(SERVER.public_key, CLIENT, **options)
+        return self.client_host.connect(SERVER.public_key, self.keys(CLIENT), **options)
+
+    def keys(self, key_pair: KeyPair) -> KeyPair | Keeper:
+        """Who keeps a key, for subclasses."""
+        return key_pair
 
     def connected(self, **options: Any) -> ClientLog:
         """Connect; both sides must hear each other, over a single stream each, and nothing else may be left."""
@@ -65,7 +70,7 @@ class ConnectingTestCase(SynchronousTestCase):
     def assertHear(self, client: ClientLog) -> None:
         ours, theirs = client.connection, self.server.connections[-1]
         self.assertTrue(ours.raw.heard and theirs.raw.heard)  # type: ignore[attr-defined]
-        self.assertEqual((ours.keys.send, ours.keys.receive), (theirs.keys.receive, theirs.keys.send))
+        self.assertEqual(ours.keys.hash, theirs.keys.hash)
         self.assertEqual((SERVER.public_key, CLIENT.public_key), (ours.remote_public_key, theirs.remote_public_key))
         self.assertEqual((True, False), (ours.initiator, theirs.initiator))
 

@@ -20,6 +20,7 @@ from functools import partial
 from math import inf
 from typing import Any
 
+from spaceswarm_proxy.crypto.keeper import Keeper, OwnKeys
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht.contact import HOST_LENGTH, address_of
 from spaceswarm_proxy.errors import LimitError, SpaceswarmError
@@ -90,13 +91,13 @@ class PeerHost(Host):
         self.sockets.first_port += 1000 * number
         self.core.server_port += 1000 * number
 
-    def listen(self, key_pair: KeyPair, **options: Any) -> ServerLog:
+    def listen(self, keys: KeyPair | Keeper, **options: Any) -> ServerLog:
         """:returns: what a new server comes to."""
-        return ServerLog(self, key_pair, ListenOptions(**options))
+        return ServerLog(self, _keeper(keys), ListenOptions(**options))
 
-    def connect(self, public_key: bytes, key_pair: KeyPair, **options: Any) -> ClientLog:
+    def connect(self, public_key: bytes, keys: KeyPair | Keeper, **options: Any) -> ClientLog:
         """:returns: what a new attempt comes to."""
-        return ClientLog(self, public_key, key_pair, ConnectOptions(**options))
+        return ClientLog(self, public_key, _keeper(keys), ConnectOptions(**options))
 
     def transmit(self, socket: int, address: bytes, data: bytes, ttl: int = 0) -> None:
         if socket not in self.addresses:
@@ -333,13 +334,13 @@ class FakeAppointment:
 class ServerLog:
     """A server, and what it comes to."""
 
-    def __init__(self, host: PeerHost, key_pair: KeyPair, options: ListenOptions) -> None:
+    def __init__(self, host: PeerHost, keeper: Keeper, options: ListenOptions) -> None:
         self.host = host
         self.listening = False
         self.closed = False
         self.connections: list[Connection] = []
         now = host.world.now
-        self.listener = host.peering.listen(key_pair, self._accepted, self._listening, now, options)
+        self.listener = host.peering.listen(keeper, self._accepted, self._listening, now, options)
         host.plan()
 
     def _listening(self, now: float) -> None:
@@ -361,12 +362,12 @@ class ServerLog:
 class ClientLog:
     """An attempt to connect, and what it comes to."""
 
-    def __init__(self, host: PeerHost, public_key: bytes, key_pair: KeyPair, options: ConnectOptions) -> None:
+    def __init__(self, host: PeerHost, public_key: bytes, keeper: Keeper, options: ConnectOptions) -> None:
         self.host = host
         self.results: list[Connection | SpaceswarmError] = []
         self.ended_at = 0.0
         now = host.world.now
-        self.connector = host.peering.connect(public_key, key_pair, self._done, now, options)
+        self.connector = host.peering.connect(public_key, keeper, self._done, now, options)
         host.plan()
 
     def _done(self, result: Connection | SpaceswarmError, now: float) -> None:
@@ -393,3 +394,7 @@ class ClientLog:
         """Look no further."""
         self.connector.cancel(self.host.world.now)
         self.host.plan()
+
+
+def _keeper(keys: KeyPair | Keeper) -> Keeper:
+    return OwnKeys(keys) if isinstance(keys, KeyPair) else keys

@@ -14,14 +14,13 @@ from zope.interface import implementer
 from spaceswarm_proxy.interfaces import Peer, PeerAddress
 from spaceswarm_proxy.network.pipe import PipeTransport, pipe
 from spaceswarm_proxy.proxy.client import ProxyNetwork
-from spaceswarm_proxy.proxy.features import ALL
 from spaceswarm_proxy.proxy.wire import Event, EventType
-from tests.proxy.world import TOPIC, Peers, RawClient, settle
+from tests.proxy.world import CUSTODIAL, TOPIC, Peers, RawClient, settle
 
 PEER = Peer.keyed(bytes(range(32)))
 WINDOW = 256 * 1024
 #: What our own server says.
-OURS = {"features": int(ALL), "window": WINDOW, "key": b"k" * 32}
+OURS = {"features": int(CUSTODIAL), "window": WINDOW, "key": b"k" * 32}
 
 
 class RawServer(RawClient):
@@ -111,7 +110,7 @@ class ClientWorld:
     def __init__(self, ready: dict[str, Any] | None = OURS, **options: Any) -> None:
         self.clock = Clock()
         self.endpoint = PipeEndpoint(self.clock)
-        options = {"backoff": lambda attempt: 1.0 + attempt, "reactor": self.clock, **options}
+        options = {"backoff": lambda attempt: 1.0 + attempt, "end_to_end": False, "reactor": self.clock, **options}
         self.network = ProxyNetwork(self.endpoint, **options)
         #: The events that the network emitted: ``None`` for connected, or the error of disconnected.
         self.told: list[Exception | None] = []

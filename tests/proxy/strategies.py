@@ -17,6 +17,7 @@ int32 = st.integers(-(2**31), 2**31 - 1)
 stream_ids = st.one_of(st.integers(0, 300), st.integers(16000, 17000), int32)
 _unsigned = st.one_of(st.integers(0, 300), st.integers(0, 2**64 - 1))
 _blob = st.binary(max_size=40)
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
 payloads = st.one_of(st.binary(max_size=140), st.integers(0, 20000).map(bytes))
 
 
@@ -33,11 +34,13 @@ events = st.builds(
     stream=_maybe(stream_ids),
     features=_maybe(_unsigned),
     request=_maybe(_unsigned),
-    code=_maybe(st.text(st.characters(exclude_categories=["Cs"]), max_size=10)),
+    code=_maybe(_text),
     roles=_maybe(_unsigned),
     window=_maybe(_unsigned),
     key=_maybe(_blob),
     token=_maybe(_blob),
+    handshake=_maybe(_unsigned),
+    profile=_maybe(_text),
 )
 
 
@@ -52,7 +55,7 @@ def varints(draw: st.DrawFn, values: st.SearchStrategy[int] = _unsigned) -> byte
 @st.composite
 def fields(draw: st.DrawFn) -> bytes:
     """One field, known or not, of any wire type, that may lie about its length."""
-    number = draw(st.sampled_from([0, 1, 1, 1, 2, 3, 4, 5, 6, 15, 16, 17, 18, 19, 20, 21, 22, 23, 1000]))
+    number = draw(st.sampled_from([0, 1, 1, 1, 2, 3, 4, 5, 6, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 1000]))
     wire = draw(st.sampled_from([0, 0, 0, 2, 2, 2, 1, 5, 3, 4, 6, 7]))
     key = draw(varints(st.just(number << 3 | wire)))
     blob = draw(st.binary(max_size=12))

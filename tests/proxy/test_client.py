@@ -26,12 +26,13 @@ from spaceswarm_proxy.errors import (
 )
 from spaceswarm_proxy.interfaces import INetwork, Peer, PeerAddress
 from spaceswarm_proxy.network.pipe import pipe
-from spaceswarm_proxy.proxy.client import CLIENT_LIMITS, DIAL_TIMEOUT, REPLY_MARGIN, STABLE_AFTER, ProxyNetwork
-from spaceswarm_proxy.proxy.features import ALL, Feature
+from spaceswarm_proxy.proxy.client import CLIENT_LIMITS, REPLY_MARGIN, STABLE_AFTER, ProxyNetwork
+from spaceswarm_proxy.proxy.dialler import DIAL_TIMEOUT
+from spaceswarm_proxy.proxy.features import Feature
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.wire import Event, EventType
 from tests.proxy.client_world import OURS, PEER, ClientWorld, Found, PipeEndpoint, RawServer
-from tests.proxy.world import TOPIC, Peers, settle
+from tests.proxy.world import CUSTODIAL, TOPIC, Peers, settle
 
 READY, JOIN, CONNECT, REPLY = EventType.READY, EventType.JOIN, EventType.CONNECT, EventType.REPLY
 
@@ -62,7 +63,7 @@ class SetupTests(ClientTestCase):
         """READY is the first thing sent, without waiting, with all that we can do, our window, key and token."""
         key_pair = KeyPair.from_seed(b"s" * 32)
         world = ClientWorld(None, key_pair=key_pair, token=b"secret", limits=Limits(window=1000))
-        expected = Event(READY, features=int(ALL), window=1000, key=key_pair.secret_key, token=b"secret")
+        expected = Event(READY, features=int(CUSTODIAL), window=1000, key=key_pair.secret_key, token=b"secret")
         self.assertEqual(world.server.frames, [expected])
         self.assertFalse(world.network.status().online)
         self.closes(world)
@@ -86,7 +87,7 @@ class SetupTests(ClientTestCase):
         world.server.ready()
         world.settle()
         self.assertEqual(world.server.kinds(), [READY, JOIN])
-        self.assertEqual(world.network.link.features, ALL)
+        self.assertEqual(world.network.link.features, CUSTODIAL)
         self.closes(world)
 
     def test_identity(self) -> None:
@@ -121,7 +122,7 @@ class SetupTests(ClientTestCase):
 
     def test_unknown_is_skipped(self) -> None:
         """Unknown events, fields and features, and replies that nobody asked for, are ignored."""
-        world = ClientWorld({**OURS, "features": int(ALL) | 1 << 40})
+        world = ClientWorld({**OURS, "features": int(CUSTODIAL) | 1 << 40})
         world.server.send(Event(99, data=b"?"), Event(JOIN, topic=TOPIC), b"\x05\x08\x0a\xf8\x3f\x01", b"\0\0")
         world.server.reply(77)
         world.server.reply(78, code="limit", data=b"x")
@@ -174,7 +175,7 @@ class ReconnectTests(ClientTestCase):
         clock = Clock()
         endpoints = [PipeEndpoint(clock) for _ in range(3)]
         endpoints[0].refuses = endpoints[1].refuses = True
-        network = ProxyNetwork(endpoints, backoff=lambda attempt: 1.0, reactor=clock)
+        network = ProxyNetwork(endpoints, end_to_end=False, backoff=lambda attempt: 1.0, reactor=clock)
 
         def attempts() -> list[int]:
             return [len(endpoint.attempts) for endpoint in endpoints]
@@ -615,7 +616,7 @@ class OverTests(ClientTestCase):
         clock, server = Clock(), RawServer()
         near, far = pipe(clock, PeerAddress(PEER), PeerAddress(PEER))
         far.attach(server)
-        network = ProxyNetwork.over(near, reactor=clock)
+        network = ProxyNetwork.over(near, end_to_end=False, reactor=clock)
         settle(clock)
         return clock, network, server
 

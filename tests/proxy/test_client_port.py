@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.errors import NotSupportedError
 from spaceswarm_proxy.interfaces import Peer
-from spaceswarm_proxy.proxy.features import ALL, Role
+from spaceswarm_proxy.proxy.features import Role
 from spaceswarm_proxy.proxy.wire import Event, EventType
-from tests.proxy.world import TOPIC, Peers, World
+from tests.proxy.world import CUSTODIAL, TOPIC, Peers, World
 
 LISTEN, UNLISTEN, OPEN, REPLY = EventType.LISTEN, EventType.UNLISTEN, EventType.ON_STREAM_OPEN, EventType.REPLY
 
@@ -20,7 +20,7 @@ class ListenTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.world = World()
-        self.client = self.world.client(features=int(ALL), window=1000)
+        self.client = self.world.client(features=int(CUSTODIAL), window=1000)
         self.visitor = self.world.hub.network()
 
     def ask(self, kind: int, request: int) -> list[str | None]:
@@ -107,5 +107,5 @@ class ListenTests(SynchronousTestCase):
             raise NotSupportedError
 
         self.world.server.network.with_identity = with_identity
-        self.client = self.world.client(features=int(ALL), window=1000)
+        self.client = self.world.client(features=int(CUSTODIAL), window=1000)
         self.assertEqual(self.ask(LISTEN, 1), ["not-supported"])

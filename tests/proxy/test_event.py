@@ -11,8 +11,18 @@ from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.varint import encode_varint
-from spaceswarm_proxy.errors import EventError
-from spaceswarm_proxy.proxy.event import FIELDS, SWARM_EVENT, Event, EventType, check_semantics, encode_body
+from spaceswarm_proxy.errors import EventError, LimitError, PeerUnreachableError
+from spaceswarm_proxy.proxy.event import (
+    FIELDS,
+    MAX_TEXT,
+    SWARM_EVENT,
+    Event,
+    EventType,
+    check_semantics,
+    encode_body,
+    tell_problem,
+    told_problem,
+)
 from spaceswarm_proxy.proxy.wire import decode, encode, grammar_decode, grammar_encode
 from tests.proxy.strategies import VECTORS, bodies, events, int32
 
@@ -194,6 +204,26 @@ class SemanticsTests(SynchronousTestCase):
             self.assertIsNone(check_semantics(event))
 
 
+class ProblemTests(SynchronousTestCase):
+    """What REPLY and ANSWER say of what went wrong."""
+
+    def test_both_ways(self) -> None:
+        """What one side tells is what the other is told."""
+        for problem in (LimitError("max_topics", 3), PeerUnreachableError("gone \N{SNOWMAN}"), EventError("odd", "x")):
+            told = told_problem(decode(encode(tell_problem(Event(EventType.REPLY, request=1), problem))[1:]))
+            self.assertEqual((type(problem), str(problem)), (type(told), str(told)))
+
+    def test_nothing(self) -> None:
+        """Without a code it went well, whatever else is said."""
+        for code in (None, ""):
+            self.assertIsNone(told_problem(Event(EventType.REPLY, code=code, data=b"text")))
+
+    def test_long(self) -> None:
+        """Of a long text the beginning counts; a character that is cut is replaced."""
+        told = told_problem(Event(EventType.REPLY, code="unreachable", data="\N{SNOWMAN}".encode() * 1_000_000))
+        self.assertEqual("\N{SNOWMAN}" * (MAX_TEXT // 3) + "\N{REPLACEMENT CHARACTER}", str(told))
+
+
 def tables(page: str, *columns: str) -> Iterator[list[str]]:
     """The rows of the one Markdown table that begins with these columns."""
     head = page.index("| " + " | ".join(columns))
@@ -223,7 +253,7 @@ class PageTests(SynchronousTestCase):
     def test_every_field_is_written_under_its_key(self) -> None:
         """By hand, each field has the key that the grammar gives it."""
         for number, (name, wire, _) in FIELDS.items():
-            value = "x" if name == "code" else 1 if wire == 0 else b"x"
+            value = "x" if name in ("code", "profile") else 1 if wire == 0 else b"x"
             event = Event(**{"type": 9, name: value})
             key = encode_varint(number << 3 | wire)
             self.assertEqual(encode_body(event), SWARM_EVENT.build(event))

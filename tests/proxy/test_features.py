@@ -15,7 +15,7 @@ class FeatureTests(SynchronousTestCase):
         """The bits are the wire's, and stay."""
         self.assertEqual(
             {feature.name: feature.value for feature in Feature},
-            {"WINDOWS": 1, "REPLIES": 2, "ROLES": 4, "LIVENESS": 8, "IDENTITY": 16, "TOKEN": 32},
+            {"WINDOWS": 1, "REPLIES": 2, "ROLES": 4, "LIVENESS": 8, "IDENTITY": 16, "TOKEN": 32, "END_TO_END": 64},
         )
         self.assertEqual({role.name: role.value for role in Role}, {"LOOKUP": 1, "ANNOUNCE": 2})
 
@@ -27,4 +27,4 @@ class FeatureTests(SynchronousTestCase):
     @given(st.integers(0, 2**70 - 1))
     def test_future(self, offered: int) -> None:
         """Bits that we do not know are not in force, however many a remote offers."""
-        self.assertEqual(int(Feature(offered) & ALL), offered & 63)
+        self.assertEqual(int(Feature(offered) & ALL), offered & 127)

@@ -9,11 +9,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.errors import NotSupportedError, PeerUnreachableError
 from spaceswarm_proxy.interfaces import Peer
-from spaceswarm_proxy.proxy.features import ALL, Role
+from spaceswarm_proxy.proxy.features import Role
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.wire import Event, EventType
 from tests.network.support import Finder
-from tests.proxy.world import TOPIC, Peers, RawClient, World
+from tests.proxy.world import CUSTODIAL, TOPIC, Peers, RawClient, World
 
 OTHER = bytes(32)
 GRACE = 30.0
@@ -39,7 +39,7 @@ class IdentityTestCase(SynchronousTestCase):
 
     def client(self, key_pair: KeyPair | None = None) -> RawClient:
         """A client that has given its key."""
-        return self.world.client(features=int(ALL), window=1000, key=(key_pair or self.key_pair).secret_key)
+        return self.world.client(features=int(CUSTODIAL), window=1000, key=(key_pair or self.key_pair).secret_key)
 
     def announce(self, client: RawClient, *topics: bytes) -> None:
         for topic in topics or (TOPIC,):
@@ -149,7 +149,7 @@ class GraceTests(IdentityTestCase):
     def test_nobody_comes_back(self) -> None:
         """A client that has given no key can't come back as the same, so nothing is kept."""
         networks = len(self.world.hub)
-        client = self.world.client(features=int(ALL), window=1000)
+        client = self.world.client(features=int(CUSTODIAL), window=1000)
         self.announce(client)
         self.lose(client)
         self.assertEqual(networks, len(self.world.hub))

@@ -11,6 +11,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.varint import encode_varint
+from spaceswarm_proxy.crypto.keeper import proof_signable
+from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.errors import BY_CODE
 from spaceswarm_proxy.interfaces import Peer, PeerAddress
 from spaceswarm_proxy.network.local import LocalHub
@@ -22,9 +24,11 @@ from spaceswarm_proxy.proxy.server import ProxyServer
 from spaceswarm_proxy.proxy.wire import Event, EventType, encode
 from tests.proxy.client_world import Found, PipeEndpoint, RawServer
 from tests.proxy.strategies import bodies, events
-from tests.proxy.world import TOPIC, Peers, RawClient, settle
+from tests.proxy.world import CUSTODIAL, TOPIC, Peers, RawClient, settle
 
 OTHER = b"o" * 32
+CHALLENGE = b"c" * 32
+LIAR = KeyPair.from_seed(b"l" * 32)
 #: Small, so that they are reached.
 LIMITS = Limits(max_topics=2, max_streams=3, max_peers=4, max_frame=100_000, max_partial_total=150_000, window=1000)
 HEX = b"0123456789abcdef" * 4
@@ -54,6 +58,18 @@ sensible = st.sampled_from(
         *(Event(EventType.ON_STREAM_CLOSE, stream=n) for n in (0, 1)),
         *(Event(EventType.ON_STREAM_ERROR, data=b"no", stream=n, code="reset") for n in (0, 1)),
         *(Event(EventType.WINDOW, stream=n, window=500) for n in (0, 1)),
+        # End-to-end mode: what a server may ask, and how it may open streams; what a client may answer.
+        *(Event(EventType.SEAL, request=n, handshake=n, key=bytes.fromhex(HEX.decode())) for n in (1, 2)),
+        *(Event(EventType.SEAL, request=4, handshake=n) for n in (1, 2)),
+        *(Event(EventType.UNSEAL, request=5, handshake=n, data=data) for n in (1, 3) for data in (b"?", bytes(96))),
+        *(Event(EventType.DROP, handshake=n) for n in (1, 2, 3)),
+        *(Event(EventType.SIGN, request=6, token=CHALLENGE, topic=topic, key=OTHER) for topic in (None, OTHER)),
+        *(Event(EventType.ON_STREAM_OPEN, peer=HEX, stream=n, request=n or None, handshake=n) for n in range(5)),
+        *(Event(EventType.ANSWER, request=n, data=data) for n in (1, 2) for data in (b"", bytes(64), bytes(96))),
+        *(Event(EventType.ANSWER, request=n, data=bytes(48), key=OTHER, token=bytes(64)) for n in (1, 2, 3)),
+        *(Event(EventType.ANSWER, request=n, code="handshake-error", data=b"no") for n in (1, 2)),
+        *(Event(EventType.IDENTIFY, key=LIAR.public_key, data=data, request=3) for data in (None, bytes(64))),
+        Event(EventType.FAREWELL, request=4),
     ]
 )
 #: Events of which each field may make sense.
@@ -64,12 +80,15 @@ plausible = st.builds(
     data=_maybe(b"", b"some data", bytes(1200)),
     peer=_maybe(HEX, b"\xff", b"192.0.2.1:80", b""),
     stream=_maybe(0, 0, 1, 2, 3, -1, 2**31 - 1),
-    features=_maybe(0, 1, 2, int(ALL), int(ALL), 2**70 - 1),
+    features=_maybe(0, 1, 2, int(CUSTODIAL), int(ALL), 2**70 - 1),
     request=_maybe(0, 1, 2, 3, 4, 5, 2**64),
     code=_maybe(*sorted(BY_CODE), "no such code"),
     roles=_maybe(0, 1, 2, 3, 7, 2**64),
     window=_maybe(0, 1, 1000, 2**53, 2**64),
-    key=_maybe(b"k" * 32, b"k" * 64, b"short", b""),
+    key=_maybe(b"k" * 32, b"k" * 64, b"short", b"", LIAR.public_key),
+    token=_maybe(CHALLENGE, b"", bytes(64)),
+    handshake=_maybe(0, 1, 2, 3, 2**64),
+    profile=_maybe("spaceswarm", "hyperswarm", "", "x" * 1000),
 )
 #: What a liar says: mostly frames, good, odd and damaged, or just bytes.
 lies = st.one_of(
@@ -83,7 +102,10 @@ lies = st.one_of(
 #: Lies, and the seconds that pass after each.
 stories = st.lists(st.tuples(lies, st.sampled_from([0, 0, 0, 1, 20])), min_size=3, max_size=25)
 #: A liar says READY first, as a rule; else little of the rest is looked at.
-OPENINGS = [Event(1, features=each, window=1000) for each in (None, 2, int(ALL), int(ALL))]
+OPENINGS = [
+    *(Event(1, features=each, window=1000) for each in (None, 2, int(CUSTODIAL))),
+    *[Event(1, features=int(ALL), window=1000, token=CHALLENGE, profile="spaceswarm", data=b"one\ntwo")] * 3,
+]
 greetings = st.sampled_from([b"", *map(encode, OPENINGS)])
 checked = settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
 
@@ -129,6 +151,7 @@ class LiarTestCase(SynchronousTestCase):
     def nothing_left(self, clock: Clock, server: ProxyServer) -> None:
         counts = (len(server.links), server.open_streams, len(server.lookups), server.partial.held)
         self.assertEqual(counts, (0, 0, 0, 0))
+        self.assertEqual({}, server.identities._by_name)
         self.assertEqual(clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -137,8 +160,8 @@ class LyingClientTests(LiarTestCase):
     """A client that says anything, beside an honest one."""
 
     @checked
-    @given(greeting=greetings, story=stories)
-    def test_lying_client(self, greeting: bytes, story: list[tuple[bytes, int]]) -> None:
+    @given(greeting=greetings, identify=st.booleans(), story=stories)
+    def test_lying_client(self, greeting: bytes, identify: bool, story: list[tuple[bytes, int]]) -> None:
         """Its neighbour does not notice, and of the liar nothing is left but counts."""
         honest = Honest()
         network = honest.client()
@@ -147,6 +170,8 @@ class LyingClientTests(LiarTestCase):
         protocol = honest.stream(network)
         liar = self.begin(honest)
         liar.send(greeting)
+        if identify:
+            self.identify(honest, liar)
         said = 0
         for lie, seconds in story:
             lie = lie.replace(HEX, honest.peer.public_key.hex().encode())
@@ -173,6 +198,16 @@ class LyingClientTests(LiarTestCase):
         near.attach(liar)
         settle(honest.clock, 5)
         return liar
+
+    def identify(self, honest: Honest, liar: RawClient) -> None:
+        """It is who it says, if it is asked; then it is connected to, too."""
+        settle(honest.clock, 8)
+        for ready in liar.events(EventType.READY):
+            if ready.token is not None:
+                proof = LIAR.sign(proof_signable(ready.token))
+                liar.send(Event(EventType.IDENTIFY, key=LIAR.public_key, data=proof), Event(EventType.LISTEN))
+                settle(honest.clock, 8)
+                honest.peer.connect(Peer.keyed(LIAR.public_key), Peers()).addBoth(lambda _: None)
 
 
 class LyingServerTests(LiarTestCase):

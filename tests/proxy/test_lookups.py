@@ -252,15 +252,47 @@ class RoundTests(LookupsTestCase):
 class RefreshTests(LookupsTestCase):
     """Asking again."""
 
+    def asked(self) -> int:
+        """How many rounds the network was asked for beyond the first."""
+        return self.network.lookups[0].updates
+
     def test_floor(self) -> None:
-        """However often clients ask, the network is asked once in so many seconds, the first round included."""
+        """However often clients ask, the network is asked once in so many seconds; the first time a bit sooner."""
         _, lookup = self.join()
         asked = []
         for _ in range(25):
             lookup.refresh()
-            asked.append(self.network.lookups[0].updates)
+            asked.append(self.asked())
             self.clock.advance(1)
-        self.assertEqual(asked, [0] * 10 + [1] * 10 + [2] * 5)
+        self.assertEqual(asked, [0] * 2 + [1] * 10 + [2] * 10 + [3] * 3)
+
+    def test_put_off(self) -> None:
+        """What was asked for too early is done when it is time, once."""
+        _, lookup = self.join()
+        asked = []
+        for second in range(25):
+            if second in (0, 1, 5):
+                lookup.refresh()
+            asked.append(self.asked())
+            self.clock.advance(1)
+            self.shared.tick(self.clock.seconds())
+        self.assertEqual(asked, [0] * 2 + [1] * 10 + [2] * 13)
+
+    def test_newcomer(self) -> None:
+        """What is known may be old when somebody comes later: the network is asked again."""
+        self.join()
+        self.clock.advance(300)
+        self.join()
+        self.assertEqual(self.asked(), 1)
+
+    def test_left(self) -> None:
+        """For a topic that everybody has left nothing is done any more."""
+        told, lookup = self.join()
+        lookup.refresh()
+        lookup.unsubscribe(told)
+        self.clock.advance(5)
+        self.shared.tick(self.clock.seconds())
+        self.assertEqual(self.asked(), 0)
 
 
 class IdentityStub:

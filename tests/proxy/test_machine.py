@@ -26,13 +26,13 @@ from zope.interface import implementer
 from spaceswarm_proxy.errors import SpaceswarmError
 from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.network.local import LocalHub
-from spaceswarm_proxy.proxy import features
 from spaceswarm_proxy.proxy.client import ProxyNetwork
 from spaceswarm_proxy.proxy.features import ALL, Feature
 from spaceswarm_proxy.proxy.server import ProxyServer
 from tests.proxy.bad_wire import WireEndpoint
 from tests.proxy.client_world import Found
 from tests.proxy.logged import Logged
+from tests.proxy.world import CUSTODIAL
 
 TOPICS = (b"t" * 32, b"u" * 32)
 #: Bytes of the number that each party's data begins with.
@@ -120,6 +120,16 @@ ACTIONS: dict[str, Callable[[Party], None]] = {
 }
 
 
+class LimitedServer(ProxyServer):
+    """One that can do so much and no more."""
+
+    features = ALL
+
+
+#: What both ends can do: all; all but keep the key, with windows or without; no more than JavaScript ones.
+AGREED = [ALL, ALL, CUSTODIAL, CUSTODIAL & ~Feature.WINDOWS, Feature(0)]
+
+
 class ProxyMachine(RuleBasedStateMachine):
     """
     One client, three peers of the network, and a link that carries what it likes and breaks when it likes.
@@ -127,16 +137,16 @@ class ProxyMachine(RuleBasedStateMachine):
     After each step every party has what it should; at the end, when everything is closed, nothing is left.
     """
 
-    @initialize(streams=st.integers(0, 3), agreed=st.sampled_from([ALL, ALL, ALL & ~Feature.WINDOWS, Feature(0)]))
+    @initialize(streams=st.integers(0, 3), agreed=st.sampled_from(AGREED))
     def begin(self, streams: int, agreed: Feature) -> None:
-        self.agreed = agreed
-        features.ALL = agreed  # of both ends: without any they are as JavaScript ones
         self.logged = Logged()
         self.clock = Clock()
         self.hub = LocalHub(self.clock)
-        self.server = ProxyServer(self.hub.network(), reactor=self.clock)
+        self.server = LimitedServer(self.hub.network(), reactor=self.clock)
+        self.server.features = agreed
         self.endpoint = WireEndpoint(self.clock, self.server.buildProtocol)
         self.network = ProxyNetwork(self.endpoint, backoff=lambda attempt: 1.0, reactor=self.clock)
+        self.network.features = agreed
         self.parties: list[Party] = []
         self.factory = PartyFactory(self.parties)
         self.peers = [self.hub.network() for _ in range(3)]
@@ -300,6 +310,12 @@ class ProxyMachine(RuleBasedStateMachine):
         if hasattr(self, "server"):
             assert self.server.open_streams >= sum(link.upstreams.count for link in self.server.links)
 
+    @invariant()
+    def as_agreed(self) -> None:
+        """A link that is ready does what both ends can."""
+        link = self.network.ready_link if hasattr(self, "network") else None
+        assert link is None or link.features == self.server.features
+
     def teardown(self) -> None:
         if not hasattr(self, "network"):
             return
@@ -308,7 +324,6 @@ class ProxyMachine(RuleBasedStateMachine):
             self._close()
             self._nothing_left()
         finally:
-            features.ALL = ALL
             problems = self.logged.close()
         assert not problems, problems
 
@@ -350,6 +365,9 @@ class ProxyMachine(RuleBasedStateMachine):
         for end in (end for wire in self.endpoint.wires for end in wire):
             mux = end.protocol.mux
             assert (mux.unread, mux.queued, mux.streams, mux.stopped) == (0, 0, {}, set())
+            sealed = getattr(end.protocol, "sealed", None)
+            assert sealed is None or (len(sealed), len(sealed.sealer)) == (0, 0)
+        assert not self.server.identities._by_name
         for party in self.parties:
             assert not party.open, party.number
             party.check()

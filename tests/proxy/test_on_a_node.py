@@ -10,11 +10,11 @@ from twisted.internet.protocol import Factory
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.network.joint import node_network
-from spaceswarm_proxy.proxy.features import ALL, Role
+from spaceswarm_proxy.proxy.features import Role
 from spaceswarm_proxy.proxy.wire import Event, EventType
 from tests.network.dht_world import ROOM, DHTNetworkTestCase
 from tests.network.support import Collector, Echo
-from tests.proxy.world import RawClient, World
+from tests.proxy.world import CUSTODIAL, RawClient, World
 
 OPEN, FOUND = EventType.ON_STREAM_OPEN, EventType.ON_PEER
 HALL = bytes(32)
@@ -44,7 +44,7 @@ class NodeTestCase(DHTNetworkTestCase):
 
     def our_client(self, key_pair: KeyPair, seconds: float = 5.0) -> RawClient:
         """A client that can say all that ours can, and has so much time to be announced."""
-        client = self.client(features=int(ALL), window=1000, key=key_pair.secret_key)
+        client = self.client(features=int(CUSTODIAL), window=1000, key=key_pair.secret_key)
         client.join(ROOM, roles=int(Role.ANNOUNCE))
         self.reactor.elapse(seconds)
         return client

@@ -15,11 +15,11 @@ from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.wire import Event, EventType
 from tests.proxy.strategies import VECTORS
 from tests.proxy.test_wire import REFUSED_SENDS
-from tests.proxy.world import TOPIC, Peers, World
+from tests.proxy.world import CUSTODIAL, TOPIC, Peers, World
 
 OTHER = bytes(reversed(TOPIC))
 READY, JOIN, LEAVE, OPEN, CLOSE, DATA, ERROR, PEER, CONNECT, UPDATED = (EventType(number) for number in range(1, 11))
-EXTENDED = {"features": int(ALL), "window": 256 * 1024}
+EXTENDED = {"features": int(CUSTODIAL), "window": 256 * 1024}
 
 
 class SetupTests(SynchronousTestCase):
@@ -38,7 +38,7 @@ class SetupTests(SynchronousTestCase):
         """READY again has no effect."""
         world = World()
         client = world.client()
-        client.ready(features=int(ALL), window=1)
+        client.ready(features=int(CUSTODIAL), window=1)
         world.settle()
         self.assertEqual(client.kinds(), [READY])
 
@@ -666,7 +666,7 @@ class PressureTests(SynchronousTestCase):
     def test_windows_stop_the_peer(self) -> None:
         """Not more than the client's window goes to it until it grants more."""
         world = World()
-        client, peer = world.connected(features=int(ALL), window=1000)
+        client, peer = world.connected(features=int(CUSTODIAL), window=1000)
         peer.transport.write(b"y" * 5000)
         world.settle()
         self.assertEqual(len(client.received(0)), 1000)

@@ -459,13 +459,18 @@ class ShortcutTests(SynchronousTestCase):
         st.binary(min_size=32, max_size=32),
         st.binary(max_size=300),
         st.none() | st.integers(0, 2**31 - 1),
+        st.none() | st.integers(0, 2**64),
     )
     @settings(deadline=None, max_examples=100)
-    def test_as_by_hand(self, stream: int, topic: bytes, peer: bytes, request: int | None) -> None:
+    def test_as_by_hand(
+        self, stream: int, topic: bytes, peer: bytes, request: int | None, handshake: int | None
+    ) -> None:
         """They give the same bytes as the general encoder."""
         trailer = data_trailer(stream)
-        opened = Event(EventType.ON_STREAM_OPEN, topic=topic, peer=peer, stream=stream, request=request)
-        self.assertEqual(encode_open(topic, peer, trailer, request), encode(opened))
+        opened = Event(
+            EventType.ON_STREAM_OPEN, topic=topic, peer=peer, stream=stream, request=request, handshake=handshake
+        )
+        self.assertEqual(encode_open(topic, peer, trailer, request, handshake), encode(opened))
         self.assertEqual(
             encode_bare(EventType.ON_STREAM_CLOSE, trailer), encode(Event(EventType.ON_STREAM_CLOSE, stream=stream))
         )

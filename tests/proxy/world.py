@@ -10,10 +10,13 @@ from zope.interface import implementer
 from spaceswarm_proxy.interfaces import Peer, PeerAddress
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.network.pipe import pipe
+from spaceswarm_proxy.proxy.features import ALL, Feature
 from spaceswarm_proxy.proxy.server import ProxyServer
 from spaceswarm_proxy.proxy.wire import Event, EventType, FrameDecoder, encode, encode_data, encode_end
 
 TOPIC = bytes(range(32))
+#: What a client can do that gives its key to the server.
+CUSTODIAL = ALL & ~Feature.END_TO_END
 
 
 def settle(clock: Clock, turns: int = 60) -> None:

@@ -34,7 +34,7 @@ class WhoTests(SynchronousTestCase):
             self.assertEqual((LABEL, LABEL), (near.label, far.label))
 
     def test_addresses(self) -> None:
-        """Peer and host are known by key, and by who has opened the connection."""
+        """Peer and host are known by key, and by who has opened the connection; nobody is between them."""
         pair = Pair().settle()
         for transport, initiator in ((pair.near.transport, True), (pair.far.transport, False)):
             for address, key in (
@@ -43,6 +43,7 @@ class WhoTests(SynchronousTestCase):
             ):
                 self.assertIsInstance(address, PeerAddress)
                 self.assertEqual((key, initiator), (address.public_key, address.initiator))
+                self.assertTrue(address.end_to_end)
 
     def test_kept(self) -> None:
         """All that is still known when the connection is over."""

@@ -1,10 +1,11 @@
-"""A Python program, or a ``twistd``, of our own in another process."""
+"""A program, mostly a Python one or a ``twistd`` of our own, in another process."""
 
 from __future__ import annotations
 
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,18 @@ import spaceswarm_proxy
 ROOT = Path(spaceswarm_proxy.__file__).resolve().parent.parent
 
 
-class Child(ProcessProtocol):
-    """One run of Python."""
+class Program(ProcessProtocol):
+    """One run of a program."""
 
     transport: IProcessTransport
 
-    def __init__(self, reactor: Any, directory: str, *arguments: str) -> None:
+    def __init__(self, reactor: Any, directory: str, command: Sequence[str], **environment: str) -> None:
         """
         Start it.
 
         :param directory: where it runs; made if it is not there.
-        :param arguments: what follows ``python``.
+        :param command: the program, and its arguments.
+        :param environment: what it is to have beside our own.
         """
         #: What it has printed so far.
         self.output = ""
@@ -39,10 +41,7 @@ class Child(ProcessProtocol):
         self.ended: Deferred[int] = Deferred()
         self._waiting: tuple[re.Pattern[str], Deferred[re.Match[str]]] | None = None
         Path(directory).mkdir(exist_ok=True)
-        command = [sys.executable, *arguments]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
-        reactor.spawnProcess(self, command[0], command, environment, directory)
+        reactor.spawnProcess(self, command[0], list(command), {**os.environ, **environment}, directory)
 
     def line(self, pattern: str) -> Deferred[re.Match[str]]:
         """:returns: a Deferred that fires when a line of its output matches, and fails if the process ends before."""
@@ -84,6 +83,20 @@ class Child(ProcessProtocol):
         if match is not None:
             self._waiting = None
             waiter.callback(match)
+
+
+class Child(Program):
+    """One run of Python."""
+
+    def __init__(self, reactor: Any, directory: str, *arguments: str) -> None:
+        """
+        Start it.
+
+        :param arguments: what follows ``python``.
+        """
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        command = [sys.executable, *arguments]
+        super().__init__(reactor, directory, command, PYTHONPATH=path, PYTHONUNBUFFERED="1")
 
 
 class Twistd(Child):

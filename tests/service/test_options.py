@@ -52,6 +52,7 @@ class ParseTests(OptionsTestCase):
             *("--listen", "tcp:1", "--listen", "ws:2", "--network", "dht", "--no-announce"),
             *("--profile", "hyperswarm", "--bootstrap", "a:1", "--bootstrap", "1.2.3.4@b:2", "--host", "127.0.0.1"),
             *("--port", "0", "--state", "kept", "--ephemeral", "--identity-grace", "7.5"),
+            "--no-end-to-end",
             *("--announce-tcp", "a=h:1", "--announce-tcp", "b=h:2", "--token-file", tokens, "--allow-anyone"),
             *("--grace", "2.5", "--log-level", "debug", "--max-clients", "7", "--half-close-grace", "0"),
         )
@@ -65,6 +66,7 @@ class ParseTests(OptionsTestCase):
             state=os.path.abspath("kept"),
             ephemeral=True,
             identity_grace=7.5,
+            end_to_end=False,
             announce=False,
             announce_tcp=("a=h:1", "b=h:2"),
             token_file=os.path.abspath(tokens),

@@ -195,15 +195,16 @@ class NodeTests(SteppedTestCase):
         self.successResultOf(stopped)
 
     def test_among_others(self) -> None:
-        """It joins the network in which the given node is, and tells where its own is."""
+        """It joins the network in which the given node is, and tells where its own is, and that somebody answers."""
         net = self.net(2)
         with capturedLogs() as logs:
             service = self.started(bootstrap=(str(net.bootstrap[0]),), ephemeral=True)
-        self.reactor.elapse(1)
+            self.reactor.elapse(1)
         node = self.network(service).far.node
         self.assertTrue(node.online)
         lines = [formatEvent(event) for event in logs]
         self.assertIn(f"a node of the spaceswarm network on {node.address}", lines)
+        self.assertIn("the spaceswarm network answers", lines)
         self.stop(service)
 
     def test_leaves(self) -> None:
@@ -230,6 +231,7 @@ class NodeTests(SteppedTestCase):
             self.successResultOf(waiting)
         warnings = [formatEvent(event) for event in logs if event["log_level"] is not LogLevel.info]
         self.assertEqual(["no node of the hyperswarm network answers; trying again now and then"], warnings)
+        self.assertNotIn("the hyperswarm network answers", [formatEvent(event) for event in logs])
         self.stop(service)
 
     def test_announced_services(self) -> None:

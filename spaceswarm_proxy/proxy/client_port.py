@@ -45,8 +45,11 @@ class ClientPort:
             self._waiting.fire(None)
         elif not self._opening:
             self._opening = True
-            self._identity.network.listen(Inbound(self._identity)).addCallbacks(self._opened, self._failed)
+            self._identity.alone.addCallback(self._listen)
         return waiting
+
+    def _listen(self, _: object) -> None:
+        self._identity.network.listen(Inbound(self._identity)).addCallbacks(self._opened, self._failed)
 
     def close(self) -> Deferred[Any]:
         """The identity ends, unless its client comes back.  :returns: a Deferred that fires when the network knows."""

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: A public key, and whether the client keeps the secret one.
 Name = tuple[bytes, bool]
+#: Seconds that the network has to take note that clients are gone, while they are still there to sign that.
+FAREWELL = 3.0
 #: Takes a Deferred that nobody waits for.
 Settle = Callable[[Deferred[Any]], None]
 #: Told of a topic, and of the public key of who is found there no more.
@@ -76,6 +78,8 @@ class Identity:
         self.links: list[ServerLink] = [] if links is None else links
         self.keeper = keeper
         self.port = ClientPort(self)
+        #: Fires when nobody else listens with its key.
+        self.alone: Deferred[Any] = succeed(None)
         #: Without links, the time at which it ends.
         self.until: float | None = None
         self._settle = settle
@@ -198,6 +202,7 @@ class Identities:
             identity = self._make_sealed(key, name) if isinstance(key, bytes) else self._make(key, name)
             if identity.name is not None:
                 self._by_name[identity.name] = identity
+                identity.alone = self._end_other(identity.name)
         identity.links.append(link)
         identity.until = None
         return identity
@@ -214,6 +219,15 @@ class Identities:
         keeper = ClientKeeper(public_key, links)
         network = self.network.with_identity(keeper)  # type: ignore[arg-type]  # it is an ISealedNetwork
         return Identity(network, self._settle, self._gone, owned=True, name=name, links=links, keeper=keeper)
+
+    def _end_other(self, name: Name) -> Deferred[Any]:
+        """
+        A client is back, and keeps the key that it has given before, or the other way round: it is not waited for.
+
+        :returns: a Deferred that fires when the other one is gone.
+        """
+        other = self._by_name.get((name[0], not name[1]))
+        return succeed(None) if other is None or other.links else self._end(other)
 
     def lost(self, identity: Identity, announced: list[Announced], listening: bool, now: float) -> None:
         """
@@ -260,9 +274,9 @@ class Identities:
         elif not identity.is_keeping:
             self._kept.pop(identity, None)
 
-    def _end(self, identity: Identity) -> None:
+    def _end(self, identity: Identity) -> Deferred[Any]:
         self._kept.pop(identity, None)
-        identity.leave().addCallback(lambda _: self._gone_for_good(identity))
+        return identity.leave().addCallback(lambda _: self._gone_for_good(identity))
 
     def _gone_for_good(self, identity: Identity) -> None:
         """The network knows that it is gone; who was back before that goes on with it, for there can't be two."""
@@ -271,6 +285,26 @@ class Identities:
         if identity.name is not None:
             self._by_name.pop(identity.name, None)
         identity.close()
+
+    def take_leave(self, clock: Any) -> Deferred[Any]:
+        """
+        Have taken back what is announced with the signatures of clients that are there still: without them it can't.
+
+        :returns: a Deferred that fires when the network knows, or it takes too long.
+        """
+        sealed = [each for each in self._by_name.values() if each.keeper is not None and each.present]
+        if not sealed:
+            return succeed(None)
+        left: Deferred[Any] = Deferred()
+        limit = clock.callLater(FAREWELL, left.callback, None)
+
+        def all_left(_: object) -> None:
+            if limit.active():
+                limit.cancel()
+                left.callback(None)
+
+        DeferredList([identity.leave() for identity in sealed]).addCallback(all_left)
+        return left
 
     def close(self) -> None:
         """Keep nothing any longer."""

@@ -111,6 +111,8 @@ class ProxyServer(Factory):
             network, self.settle, self.lookups.peer_gone, grace=identity_grace, max_kept=self.limits.max_clients
         )
         self.draining = False
+        #: Is it draining, and has the network been told all that takes the clients' signatures?
+        self.lets_go = False
         self.closed = False
         self._per_address: Counter[str] = Counter()
         #: TCP services that the operator told the clients of.
@@ -298,8 +300,7 @@ class ProxyServer(Factory):
         """
         self.draining = True
         self._keep_nothing()
-        for link in tuple(self.links):
-            link.tick(self.clock.seconds())
+        self.identities.take_leave(self.clock).addCallback(self._let_go)
         waiting = self.when_idle()
         timer = self.clock.callLater(grace, waiting.cancel)
         waiting.addErrback(lambda _: None)
@@ -311,6 +312,11 @@ class ProxyServer(Factory):
 
         return waiting.addCallback(close)
 
+    def _let_go(self, _: object) -> None:
+        self.lets_go = True
+        for link in tuple(self.links):
+            link.tick(self.clock.seconds())
+
     def close(self) -> Deferred[None]:
         """
         Close every link, lookup and announcement, and the network.
@@ -320,6 +326,9 @@ class ProxyServer(Factory):
         """
         self.closed = self.draining = True
         self._keep_nothing()
+        return self.identities.take_leave(self.clock).addCallback(self._close)
+
+    def _close(self, _: object) -> Deferred[None]:
         for link in tuple(self.links):
             link.close(ClosedError("the proxy server is closing"))
         done = self.when_idle()

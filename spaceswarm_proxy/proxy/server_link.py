@@ -123,7 +123,7 @@ class ServerLink(Link):
             if now - self._since >= self.limits.ready_timeout:
                 self._refuse(LinkTimeoutError(f"no READY in {self.limits.ready_timeout:g} s"))
             return
-        if self.server.draining and Feature.REPLIES in self.features and not (self.upstreams.count or self.mux.streams):
+        if self.server.lets_go and Feature.REPLIES in self.features and not (self.upstreams.count or self.mux.streams):
             self._refuse(DrainingError())
         elif self.memberships or self.upstreams.count or self.takes_streams:
             self._since = now

@@ -150,8 +150,22 @@ class WithService:
         self.assertEqual((2, 2), (len(collector.built), len(others.built)))
         await self.end()
 
+    async def test_farewell(self: Any) -> None:
+        """A client that keeps its key is found until it leaves, and then no more: it signs that, too."""
+        await self.begin()
+        swarm, _ = await self.our_client("tcp")
+        self.assertTrue(swarm.network.seals)
+        self.assertTrue(await swarm.join(TOPIC).flushed())
+        self.assertTrue(await self.found(1))
+        await swarm.close()
+        self.assertTrue(await self.found(0))
+        await self.end()
+
     async def test_grace(self: Any) -> None:
-        """A link that is lost and comes back changes nothing for others; without it the client is found no more."""
+        """
+        A link that is lost and comes back changes nothing for others; without it the client is found no more, as the
+        server has its key.
+        """
         await self.begin("--identity-grace", str(GRACE))
         key_pair = KeyPair.generate()
         for _ in range(2):
@@ -167,7 +181,7 @@ class WithService:
         carrier = await clientFromString(or_global(None), f"tcp:127.0.0.1:{self.tcp}").connect(
             Factory.forProtocol(Protocol)
         )
-        network = ProxyNetwork.over(carrier.transport, key_pair=key_pair)
+        network = ProxyNetwork.over(carrier.transport, key_pair=key_pair, end_to_end=False)
         self.addCleanup(network.close)
         await network.listen(Collector())
         await network.announce(TOPIC).flushed()

@@ -54,13 +54,14 @@ class SpaceswarmProxyServer(ProxyServer):
         given = {name: value for name, value in asked.items() if value is not None}
         if network is None:
             reactor = options.get("reactor")
-            network = node_network(DHTNode(reactor, **given), LocalHub(reactor))
+            node = DHTNode(reactor, **given)
+            network = node_network(node, LocalHub(reactor, profile=node.profile))
         elif given:
             raise ValueError(f"{' and '.join(given)} can't be given with a network that is there already")
         super().__init__(network, handle_incoming=handle_incoming, **options)
 
     def destroy(self) -> Deferred[None]:
-        """The same as :meth:`close`."""
+        """The same as ``close``."""
         return self.close()
 
 

@@ -17,6 +17,7 @@ from spaceswarm_proxy.commands import (
     chat,
     connect,
     demo,
+    forward,
     get,
     listen,
     lookup,
@@ -30,6 +31,7 @@ from spaceswarm_proxy.commands import (
 )
 from spaceswarm_proxy.commands.command import Command
 from spaceswarm_proxy.commands.options import add_logging_options
+from spaceswarm_proxy.commands.standard_io import occupy
 from spaceswarm_proxy.commands.supervisor import begin_logging, supervise
 
 #: In the order of the help.
@@ -39,6 +41,7 @@ COMMANDS: tuple[Command, ...] = (
     pipe.COMMAND,
     send.COMMAND,
     receive.COMMAND,
+    forward.COMMAND,
     listen.COMMAND,
     connect.COMMAND,
     lookup.COMMAND,
@@ -80,6 +83,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     :param argv: its name and arguments; by default those of the process.
     :raises SystemExit: always: 0 all went well, 1 it did not, 2 the command line is wrong, 130 interrupted.
     """
+    occupy()
     options = make_parser().parse_args(argv)
     begin_logging(options.verbose)
     task.react(supervise, (options,))

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from spaceswarm_proxy.commands.local_end import LocalEnd
-from spaceswarm_proxy.commands.session import Session
+from spaceswarm_proxy.commands.peer_session import PeerSession
 from spaceswarm_proxy.commands.stages import Stages
 from spaceswarm_proxy.commands.standard_io import attach, detach
 
@@ -29,13 +29,13 @@ class Conversation(Protocol):
         self.stages = Stages()
         self._local = LocalEnd(self.stages, stdout, closes)
 
-    async def finished(self, session: Session) -> None:
+    async def finished(self, session: PeerSession) -> None:
         """
         Tell of it, and wait for its end.
 
         :raises CommandError: it ended before all was said.
         """
-        output, key = session.output, self.transport.getPeer().public_key.hex()
+        output, key = session.output, self.transport.getPeer().peer.id.decode("utf-8", "replace")
         output.news("connection", f"connected with {key}", remote_public_key=key)
         try:
             await self.stages.finished

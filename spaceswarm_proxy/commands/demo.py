@@ -111,7 +111,8 @@ class Stage:
 
     async def proxy_server(self, net: TestNet) -> list[str]:
         """:returns: client endpoints of a server that is a node of a network: by TCP, and by WebSocket."""
-        node, hub = net.node(), LocalHub(self.reactor)
+        node = net.node()
+        hub = LocalHub(self.reactor, profile=node.profile)
         self._stack.push_async_callback(hub.close)
         server = ProxyServer(node_network(node, hub), reactor=self.reactor)
         self._stack.push_async_callback(server.close)

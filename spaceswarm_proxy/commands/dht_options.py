@@ -23,6 +23,7 @@ Value = TypeVar("Value")
 #: The host that stands for all of this machine's.
 ANY_HOST = "0.0.0.0"
 
+
 def argument(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     """:returns: the same for argparse, which then tells the user what a ``ValueError`` says."""
 

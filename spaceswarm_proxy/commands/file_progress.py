@@ -14,6 +14,8 @@ from spaceswarm_proxy.commands.output import Output
 INTERVAL = 1.0
 #: Intervals between two lines where each stays.
 EACH_LINE = 10
+#: Characters of a bar.
+BAR = 20
 UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 
 
@@ -35,11 +37,20 @@ class Transfer:
         """So many bytes have come or gone."""
         self.done += count
 
+    @property
+    def _part(self) -> float:
+        return self.done / self.size if self.size else 1.0
+
     def text(self) -> str:
-        """:returns: where it is, and how fast since the last call."""
+        """:returns: where it is, how fast since the last call, and how long it takes at that pace."""
         done, self._told, before = self.done, self.done, self._told
-        percent = 100 * done // self.size if self.size else 100
-        return f"{percent} % of {amount(self.size)}, {amount((done - before) / INTERVAL)}/s"
+        pace = (done - before) / INTERVAL
+        left = f", {duration((self.size - done) / pace)} left" if pace else ""
+        return f"{int(100 * self._part)} % of {amount(self.size)}, {amount(pace)}/s{left}"
+
+    def bar(self) -> str:
+        """:returns: the same as a picture."""
+        return f"[{'=' * int(BAR * self._part):{BAR}}]"
 
 
 class Meter:
@@ -71,9 +82,22 @@ class Meter:
         with suppress(OSError):
             for each in self._transfers:
                 self._output.event("progress", remote_public_key=each.remote_key, done=each.done, size=each.size)
-        text = "; ".join(f"{each.remote_key[:8]}: {each.text()}" for each in self._transfers)
+        text, bar = self._line()
         self._intervals += 1
-        self._output.narrator.rewrite(text, otherwise=self._intervals % EACH_LINE == 0)
+        self._output.narrator.rewrite(bar + text, otherwise=None if self._intervals % EACH_LINE else text)
+
+    def _line(self) -> tuple[str, str]:
+        """:returns: where all are, and a picture of it if there is one alone."""
+        if len(self._transfers) == 1:
+            return self._transfers[0].text(), f"{self._transfers[0].bar()} "
+        return "; ".join(f"{each.remote_key[:8]}: {each.text()}" for each in self._transfers), ""
+
+
+def duration(seconds: float) -> str:
+    """:returns: so many seconds, for people."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.0f} h"
 
 
 def amount(count: float) -> str:

@@ -1,18 +1,86 @@
-"""What ``listen --tcp`` and ``connect --tcp`` have in common: many streams at once, each with a TCP connection."""
+"""Many streams at once, each with a connection of its own: to a service here, or from somebody who connects here."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 
 from spaceswarm_proxy._waiters import Waiters
+from spaceswarm_proxy.commands.options import in_time
 from spaceswarm_proxy.commands.output import Field
-from spaceswarm_proxy.commands.session import Session
+from spaceswarm_proxy.commands.peer_session import PeerSession, listening
 from spaceswarm_proxy.commands.splice import Dial, End, Splice
 from spaceswarm_proxy.commands.stages import Stages
+from spaceswarm_proxy.interfaces import Peer, PeerAddress
+
+#: What is not in time, for the user.
+NOBODY = "nobody has connected"
+
+
+def _nobody_minds(peer: Peer) -> None:
+    """That it was silent makes no difference."""
+
+
+async def serve(session: PeerSession, dial: Dial, topic: bytes | None = None) -> None:
+    """
+    Give each stream that a peer opens to a service, for ever.
+
+    :param dial: connects to that.
+    :param topic: what peers find us under, if not by our key alone.
+    :raises CommandError: nobody has come within ``--timeout``.
+    :raises SpaceswarmError: nobody could find us.
+    """
+    forwarding = Forwarding(session, dial, attrgetter("came"))
+    await session.be_found(forwarding, topic)
+    try:
+        await in_time(forwarding.stages.begun, session.options, session.reactor, NOBODY)
+        await forwarding.stages.finished
+    finally:
+        await forwarding.close()
+
+
+async def take(
+    session: PeerSession, endpoint: IStreamServerEndpoint, dial: Dial, silent: Callable[[Peer], None] = _nobody_minds
+) -> None:
+    """
+    Open a stream for each connection that comes in here, for ever.
+
+    :param endpoint: where they come.
+    :param dial: opens a stream.
+    :param silent: told of a peer that has ended a stream with an error, and had not said anything.
+    :raises CommandError: nobody can connect there.
+    """
+    forwarding = Forwarding(session, dial, attrgetter("made"), silent)
+    port = await listening(endpoint, forwarding)
+    try:
+        _tell_listening(session, port.getHost())
+        await forwarding.stages.begun
+        await forwarding.stages.finished
+    finally:
+        await maybeDeferred(port.stopListening)
+        await forwarding.close()
+
+
+def _tell_listening(session: PeerSession, address: Any) -> None:
+    key = session.network.public_key
+    where: dict[str, Field] = {}
+    if isinstance(address, IPv4Address | IPv6Address):
+        text = f"{address.host}:{address.port}"
+        where = {"host": address.host, "port": address.port}
+    elif isinstance(address, UNIXAddress) and address.name:
+        text = os.fsdecode(address.name)
+        where = {"path": text}
+    else:
+        text = str(address)
+    known = None if key is None else key.hex()
+    session.output.news("listening", f"listening on {text}", **where, public_key=known)
 
 
 class Forwarding(Factory):
@@ -24,11 +92,18 @@ class Forwarding(Factory):
 
     noisy = False
 
-    def __init__(self, session: Session, dial: Dial, peer_end: Callable[[Splice], End]) -> None:
+    def __init__(
+        self,
+        session: PeerSession,
+        dial: Dial,
+        peer_end: Callable[[Splice], End],
+        silent: Callable[[Peer], None] = _nobody_minds,
+    ) -> None:
         """
         :param session: ``max_streams`` of its options are carried at once.
         :param dial: makes the other connection.
         :param peer_end: which of the two ends is the peer's.
+        :param silent: as for :func:`take`.
         """
         #: Begun with the first stream; never finished, it can only fail.
         self.stages = Stages()
@@ -36,6 +111,7 @@ class Forwarding(Factory):
         self._limit: int = session.options.max_streams
         self._dial = dial
         self._peer_end = peer_end
+        self._silent = silent
         # Those that are under way, with their numbers, and how many there have been.
         self._streams: dict[Splice, int] = {}
         self._count = 0
@@ -74,6 +150,8 @@ class Forwarding(Factory):
             self._tell_closed(number, end)
         if splice.problem is not None and not self._closed:
             self._tell_problem(number, splice.problem)
+            if end.transport is not None and not end.transport.bytes_read:
+                self._silent(end.transport.getPeer().peer)
         if not self._streams:
             self._emptied.fire(None)
 
@@ -103,5 +181,6 @@ class Forwarding(Factory):
 
 
 def _key(end: End) -> str:
-    key: bytes = end.transport.getPeer().public_key
-    return key.hex()
+    """:returns: the peer's public key, in hex; or what else it is known by: behind a proxy server it may have none."""
+    address: PeerAddress = end.transport.getPeer()
+    return address.peer.id.decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,8 @@ from spaceswarm_proxy.interfaces import INetwork
 
 #: Goes back to where the line begins, and wipes it.
 WIPE = "\r\x1b[K"
+#: Characters of a line of a terminal that does not say how many it has.
+COLUMNS = 80
 
 
 class Narrator:
@@ -39,19 +42,21 @@ class Narrator:
         if not self._quiet:
             self.say(text)
 
-    def rewrite(self, text: str, otherwise: bool) -> None:
+    def rewrite(self, text: str, otherwise: str | None) -> None:
         """
         Tell how it goes in a line that the next one takes the place of.
 
-        :param otherwise: tell it also where that cannot be: not on a terminal.
+        :param text: as much of it is shown as there is room for: a line that has become two cannot be wiped.
+        :param otherwise: what is told where that cannot be: not on a terminal.
         """
+        stream = self._stream or sys.stderr
         if self._quiet:
             return
-        if (self._stream or sys.stderr).isatty():
-            self._print(f"{WIPE}{self._prefix}: {text}")
+        if stream.isatty():
+            self._print(WIPE + f"{self._prefix}: {text}"[: _columns(stream) - 1])
             self._passing = True
-        elif otherwise:
-            self.say(text)
+        elif otherwise is not None:
+            self.say(otherwise)
 
     def clear(self) -> None:
         """Wipe that line, if there is one."""
@@ -63,6 +68,13 @@ class Narrator:
         # That nobody can read it is no reason to stop working.
         with suppress(OSError):
             print(text, end="", file=self._stream or sys.stderr, flush=True)
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or COLUMNS
+    except OSError:
+        return COLUMNS
 
 
 def watch_link(network: INetwork, name: str, narrator: Narrator, refused: Callable[[Exception], None]) -> None:

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IProtocol
+from twisted.python.failure import Failure
 
 from spaceswarm_proxy import topics
 from spaceswarm_proxy.commands.command import CommandError
 from spaceswarm_proxy.crypto.keys import SEED_LENGTH, KeyPair
+from spaceswarm_proxy.errors import ConnectTimeoutError
 
 
 def add_logging_options(parser: ArgumentParser) -> None:
@@ -95,6 +98,25 @@ def read_text(path: Path) -> str:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as problem:
         raise CommandError(f"cannot read {path}: {problem}") from problem
+
+
+def within(
+    seconds: float | None, connecting: Deferred[IProtocol], reactor: Any, what: str = "no stream was open"
+) -> Deferred[IProtocol]:
+    """
+    Give a connection attempt up when it takes too long.
+
+    :param seconds: ``None`` for as long as it takes.
+    :param what: what did not come about, for the user.
+    :returns: the same Deferred, which fails with ``ConnectTimeoutError`` then.
+    """
+
+    def too_late(result: IProtocol | Failure, seconds: float) -> IProtocol:
+        if isinstance(result, Failure):
+            raise ConnectTimeoutError(f"{what} in {seconds:g} s") from result.value
+        return result
+
+    return connecting if seconds is None else connecting.addTimeout(seconds, reactor, too_late)
 
 
 async def in_time(waiting: Deferred[None], options: Namespace, reactor: Any, what: str) -> None:

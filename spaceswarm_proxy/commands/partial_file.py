@@ -49,18 +49,17 @@ class PartialFile:
         Open what there is of it, or begin.
 
         :param path: the file's, when it is complete.
-        :raises CommandError: there is such a file, or somebody else is receiving it.
-        :raises OSError: it cannot be written.
+        :raises CommandError: there is such a file, or somebody else is receiving it, or it cannot be written.
         """
-        if os.path.lexists(path):
-            raise CommandError(f"{path} is there already")
         self.path = path
         self.partial_path = path.with_name(path.name + SUFFIX)
+        if os.path.lexists(path):
+            raise self._taken()
         #: Bytes that are there.
         self.size = 0
         self._digest = hashlib.sha256()
         with ExitStack() as closing:
-            descriptor = os.open(self.partial_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+            descriptor = self._open()
             self._file: BinaryIO = closing.enter_context(os.fdopen(descriptor, "r+b", buffering=0))
             self._lock()
             closing.pop_all()
@@ -70,6 +69,18 @@ class PartialFile:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.partial_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as problem:
+            raise self._unwritable(problem) from problem
+
+    def _taken(self) -> CommandError:
+        return CommandError(f"{self.path} is there already")
+
+    def _unwritable(self, problem: OSError) -> CommandError:
+        return CommandError(f"cannot write {self.partial_path}: {problem.strerror}")
 
     def _lock(self) -> None:
         try:
@@ -114,13 +125,24 @@ class PartialFile:
         try:
             write_all(self._file.fileno(), data)
         except OSError as problem:
-            raise CommandError(f"cannot write {self.partial_path}: {problem.strerror}") from problem
+            raise self._unwritable(problem) from problem
         self._digest.update(data)
         self.size += len(data)
 
     def complete(self) -> None:
-        """Give it its name."""
-        os.rename(self.partial_path, self.path)
+        """
+        Give it its name.
+
+        :raises CommandError: something else has that meanwhile.
+        """
+        try:
+            os.link(self.partial_path, self.path)
+        except FileExistsError as problem:
+            raise self._taken() from problem
+        except OSError:  # there are no links in this file system
+            os.rename(self.partial_path, self.path)
+        else:
+            os.unlink(self.partial_path)
 
     def discard(self) -> None:
         """Keep nothing of it."""

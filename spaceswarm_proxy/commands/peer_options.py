@@ -54,9 +54,10 @@ def add_allow(parser: ArgumentParser, what: str) -> None:
 
 def allow_firewall(options: Namespace) -> Callable[[PeerAddress], bool] | None:
     """:returns: what refuses everybody else; ``None`` where all are allowed."""
-    if options.allow is None:
+    keys = getattr(options, "allow", None)
+    if keys is None:
         return None
-    allowed = frozenset(options.allow)
+    allowed = frozenset(keys)
     return lambda address: address.public_key not in allowed
 
 

@@ -16,9 +16,10 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy.commands.command import CommandError
+from spaceswarm_proxy.commands.options import within
 from spaceswarm_proxy.commands.peer_options import place, service
 from spaceswarm_proxy.commands.splice import Dial
-from spaceswarm_proxy.errors import ConnectError, ConnectTimeoutError, to_code
+from spaceswarm_proxy.errors import to_code
 from spaceswarm_proxy.interfaces import HostPort
 from spaceswarm_proxy.network.tcp import TIMEOUT, dial
 
@@ -39,9 +40,8 @@ def client_endpoint(reactor: Any, text: str, option: str) -> IStreamClientEndpoi
     """
     try:
         return clientFromString(reactor, text)
-    # A parser, ours or another's, is called with what the text says: its wrong names and numbers are TypeErrors.
-    except (ValueError, TypeError, LookupError, OSError) as problem:
-        raise CommandError(f"{option} {text}: not a client endpoint: {problem}") from problem
+    except Exception as problem:
+        raise _no("client endpoint", option, text, problem) from problem
 
 
 def server_endpoint(reactor: Any, text: str, option: str) -> IStreamServerEndpoint:
@@ -52,8 +52,8 @@ def server_endpoint(reactor: Any, text: str, option: str) -> IStreamServerEndpoi
     """
     try:
         found = _tcp_or_endpoint(reactor, text, place, serverFromString)
-    except (ValueError, TypeError, LookupError, OSError) as problem:
-        raise CommandError(f"{option} {text}: not a port or server endpoint: {problem}") from problem
+    except Exception as problem:
+        raise _no("port or server endpoint", option, text, problem) from problem
     return tcp_server(reactor, found) if isinstance(found, HostPort) else found
 
 
@@ -72,8 +72,8 @@ def service_dial(reactor: Any, text: str, option: str) -> Dial:
     """
     try:
         found = _tcp_or_endpoint(reactor, text, service, clientFromString)
-    except (ValueError, TypeError, LookupError, OSError) as problem:
-        raise CommandError(f"{option} {text}: not a service or client endpoint: {problem}") from problem
+    except Exception as problem:
+        raise _no("service or client endpoint", option, text, problem) from problem
     return tcp_dial(reactor, found) if isinstance(found, HostPort) else _endpoint_dial(reactor, text, found)
 
 
@@ -85,22 +85,24 @@ def tcp_dial(reactor: Any, where: HostPort) -> Dial:
 def _endpoint_dial(reactor: Any, text: str, endpoint: IStreamClientEndpoint) -> Dial:
     def connect(factory: IProtocolFactory) -> Deferred[IProtocol]:
         connecting = maybeDeferred(endpoint.connect, factory)
-        return connecting.addTimeout(TIMEOUT, reactor, _too_late).addErrback(_explain, text)
+        return within(TIMEOUT, connecting, reactor, "no connection").addErrback(_explain, text)
 
     return connect
 
 
-def _too_late(result: Any, seconds: float) -> Any:
-    if isinstance(result, Failure):
-        raise ConnectTimeoutError(f"no connection in {seconds:g} s") from result.value
-    return result
-
-
 def _explain(failure: Failure, where: str) -> Failure:
     code, text = to_code(failure.value)
-    if isinstance(failure.value, ConnectError) and not text:
-        text = type(failure.value).__name__
     return Failure(CommandError(f"{where}: {text.rstrip('.')}", code))
+
+
+def _no(kind: str, option: str, text: str, problem: Exception) -> CommandError:
+    """
+    What the user is told of a text that cannot be read.
+
+    A parser, ours or another's, is called with what the text says, and raises what it will: of wrong names and numbers
+    TypeErrors, of files what is wrong with these.
+    """
+    return CommandError(f"{option} {text}: not a {kind}: {str(problem) or type(problem).__name__}")
 
 
 def _tcp_or_endpoint(

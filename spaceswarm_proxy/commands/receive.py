@@ -12,18 +12,25 @@ from twisted.internet.task import deferLater
 
 from spaceswarm_proxy.codec.key_text import decode_key
 from spaceswarm_proxy.commands.command import Command, CommandError
-from spaceswarm_proxy.commands.connect import open_stream
-from spaceswarm_proxy.commands.dht_options import add_dht_options, argument
+from spaceswarm_proxy.commands.dht_options import add_json, argument
 from spaceswarm_proxy.commands.file_messages import Begin, Offer, Verdict, checked_name
 from spaceswarm_proxy.commands.file_progress import Meter, Transfer, amount
 from spaceswarm_proxy.commands.file_stream import FileStream
+from spaceswarm_proxy.commands.network_options import add_network_options
 from spaceswarm_proxy.commands.options import add_timeout
 from spaceswarm_proxy.commands.partial_file import PartialFile
-from spaceswarm_proxy.commands.peer_options import add_ways
-from spaceswarm_proxy.commands.session import Session, interruptible, run_with_node
+from spaceswarm_proxy.commands.peer_session import PeerSession, run_with_network
+from spaceswarm_proxy.commands.session import interruptible
 from spaceswarm_proxy.commands.splice import ready
 from spaceswarm_proxy.commands.standard_io import STDOUT
-from spaceswarm_proxy.errors import ConnectError, FileMismatchError, MessageError, StreamError, StreamTimeoutError
+from spaceswarm_proxy.errors import (
+    ConnectError,
+    FileMismatchError,
+    LinkError,
+    MessageError,
+    StreamError,
+    StreamTimeoutError,
+)
 
 #: Seconds that the sender has to make its offer.
 OFFER_TIMEOUT = 20.0
@@ -43,9 +50,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=Path(),
         help="what to call it, or a directory for it to be in under its own name; by default, this one",
     )
-    add_ways(parser)
     add_timeout(parser, "nothing has come")
-    add_dht_options(parser)
+    add_network_options(parser)
+    add_json(parser)
 
 
 async def run(reactor: Any, options: Namespace, stdout: int = STDOUT) -> int:
@@ -56,10 +63,10 @@ async def run(reactor: Any, options: Namespace, stdout: int = STDOUT) -> int:
     :raises SpaceswarmError: it is not what was offered, the sender breaks the protocol, nothing came in time, or the
         network does not answer.
     """
-    return await run_with_node(reactor, options, stdout, _receive, begun=None)
+    return await run_with_network(reactor, options, stdout, _receive)
 
 
-async def _receive(session: Session) -> None:
+async def _receive(session: PeerSession) -> None:
     await session.reach_network()
     receiving = Receiving(session)
     path, offer = await receiving.result()
@@ -73,7 +80,7 @@ async def _receive(session: Session) -> None:
 class Receiving:
     """The way to one file."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: PeerSession) -> None:
         self._session = session
         self._options = session.options
         self._reactor = session.reactor
@@ -88,16 +95,18 @@ class Receiving:
 
         :returns: where it is, and what was said about it.
         :raises ConnectError: nothing has come in time.
-        :raises StreamError: likewise.
+        :raises StreamError: likewise; ``LinkError`` too.
         """
         while True:
             try:
                 return await self._attempt()
-            except (ConnectError, StreamError) as problem:
+            except (ConnectError, StreamError, LinkError) as problem:
                 left = self._left()
                 if left is not None and left <= self._delay:
                     raise
-                self._session.output.news("retry", f"{problem}; trying again", delay=self._delay, message=str(problem))
+                self._session.output.news(
+                    "retry", f"{str(problem).rstrip('.')}; trying again", delay=self._delay, message=str(problem)
+                )
             await deferLater(self._reactor, self._delay)
             self._delay = min(2 * self._delay, MAX_DELAY)
 
@@ -111,7 +120,7 @@ class Receiving:
     async def _attempt(self) -> tuple[Path, Offer]:
         stream = FileStream()
         with self._session.walking("connecting"):
-            await interruptible(open_stream(self._session, ready(stream), self._left()))
+            await interruptible(self._session.connect(ready(stream), self._left()))
         try:
             return await self._take(stream)
         finally:

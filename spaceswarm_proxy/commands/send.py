@@ -15,14 +15,14 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy.commands.command import Command, CommandError
-from spaceswarm_proxy.commands.dht_options import add_dht_options
+from spaceswarm_proxy.commands.dht_options import add_json
 from spaceswarm_proxy.commands.file_messages import Begin, Have, Offer, Verdict
 from spaceswarm_proxy.commands.file_progress import Meter, Transfer
 from spaceswarm_proxy.commands.file_stream import FileStream
-from spaceswarm_proxy.commands.listen import be_found
+from spaceswarm_proxy.commands.network_options import add_network_options
 from spaceswarm_proxy.commands.partial_file import hashed
-from spaceswarm_proxy.commands.peer_options import add_allow, add_ways
-from spaceswarm_proxy.commands.session import Session, run_with_node
+from spaceswarm_proxy.commands.peer_options import add_allow
+from spaceswarm_proxy.commands.peer_session import PeerSession, run_with_network
 from spaceswarm_proxy.commands.stages import Stages
 from spaceswarm_proxy.commands.standard_io import STDOUT
 from spaceswarm_proxy.errors import FileMismatchError, SpaceswarmError
@@ -36,8 +36,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", type=Path, help="what to give; it must not change meanwhile")
     parser.add_argument("--once", action="store_true", help="end when somebody has received it")
     add_allow(parser, "give it to these only; by default to everybody who knows our key")
-    add_ways(parser)
-    add_dht_options(parser)
+    add_network_options(parser)
+    add_json(parser)
 
 
 async def run(reactor: Any, options: Namespace, stdout: int = STDOUT) -> int:
@@ -47,15 +47,15 @@ async def run(reactor: Any, options: Namespace, stdout: int = STDOUT) -> int:
     :raises CommandError: there is no such file.
     :raises SpaceswarmError: the network does not answer.
     """
-    return await run_with_node(reactor, options, stdout, _send, begun=None)
+    return await run_with_network(reactor, options, stdout, _send)
 
 
-async def _send(session: Session) -> None:
+async def _send(session: PeerSession) -> None:
     source = Source(session.options.file)
     session.output.narrator.progress(f"reading {source.path}")
     giving = Giving(session, source, await source.offer(session.reactor))
     try:
-        await be_found(session, giving)
+        await session.be_found(giving)
         await giving.stages.finished
     finally:
         giving.close()
@@ -109,7 +109,7 @@ class Giving(Factory):
 
     noisy = False
 
-    def __init__(self, session: Session, source: Source, offer: Offer) -> None:
+    def __init__(self, session: PeerSession, source: Source, offer: Offer) -> None:
         #: Finished when somebody has received it, if once is enough; it fails if nobody reads what is told.
         self.stages = Stages()
         self._session = session

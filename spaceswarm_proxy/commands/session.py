@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -87,30 +87,40 @@ async def run_with_node(
     begun: Callable[[Session], None] | None = Session.tell_socket,
 ) -> int:
     """
-    Have a command of the DHT do its work.  When nobody reads its output any more, there is no more of it to do.
+    Have a command of the DHT do its work.
 
     :param make: makes its node.
     :param begun: tells that it is there; ``None`` where nobody need know.
     :returns: the exit status.
     """
     output = Output(options, stdout)
+
+    async def whole() -> None:
+        session = Session(reactor, options, make(reactor, options), output)
+        try:
+            if begun is not None:
+                begun(session)
+            await work(session)
+        finally:
+            await session.node.close()
+
+    return await run_told(output, whole())
+
+
+async def run_told(output: Output, work: Coroutine[Any, Any, None]) -> int:
+    """
+    Have a command do its work; programs are told of its failure.
+
+    When nobody reads its output any more, there is no more of it to do.
+
+    :returns: the exit status.
+    """
     try:
         try:
-            await _work(Session(reactor, options, make(reactor, options), output), work, begun)
+            await work
         except (CommandError, SpaceswarmError, OSError) as problem:
             output.failed(problem)
             raise
     except BrokenPipeError:
         return 0
     return 0
-
-
-async def _work(
-    session: Session, work: Callable[[Session], Awaitable[None]], begun: Callable[[Session], None] | None
-) -> None:
-    try:
-        if begun is not None:
-            begun(session)
-        await work(session)
-    finally:
-        await session.node.close()

@@ -14,7 +14,15 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, IProtocolFactory, IPushProducer
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IProtocolFactory,
+    IPushProducer,
+    ISSLTransport,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -55,6 +63,9 @@ class Splice:
     def connected(self, end: End) -> None:
         """An end is connected."""
         accelerate(end.transport)
+        if ITCPTransport.providedBy(end.transport):
+            # Or those that are gone without a word would be carried for ever.
+            end.transport.setTcpKeepAlive(True)
         if end is self.made:
             self.came.join()
             self.made.join()
@@ -101,7 +112,7 @@ class End(Protocol):
     other: End
 
     def __init__(self, splice: Splice) -> None:
-        #: Has it said everything?
+        #: Has it said everything, or as much as could be listened to?
         self.has_ended = False
         self.is_up = False
         self._splice = splice
@@ -125,8 +136,7 @@ class End(Protocol):
             self.finish()
             self.other.finish()
         elif self.other.is_up:
-            self.other.transport.unregisterProducer()
-            self.other.transport.loseWriteConnection()
+            self.other.end_writing()
 
     def writeConnectionLost(self) -> None:
         """The end has gone out; nothing follows from it."""
@@ -134,6 +144,22 @@ class End(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.is_up = False
         self._splice.lost(self, reason)
+
+    def end_writing(self) -> None:
+        """
+        Tell the far end that this is all, when all is written.
+
+        Where that cannot be told by itself, as with TLS and WebSockets, the connection is closed: nobody can know
+        whether who has said everything still listens, and a service that was not told would wait for ever.
+        """
+        self.transport.unregisterProducer()
+        half_close = getattr(self.transport, "loseWriteConnection", None)
+        # A TLS transport of Twisted's would end the TCP connection below it.
+        if half_close is None or ISSLTransport.providedBy(self.transport):
+            self.has_ended = True
+            self.transport.loseConnection()
+        else:
+            half_close()
 
     def finish(self) -> None:
         """End the connection, if it is up, when all is written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,22 @@ from spaceswarm_proxy.commands.command import CommandError
 STDIN = 0
 STDOUT = 1
 STDERR = 2
+
+
+def occupy() -> None:
+    """
+    Let no file or socket of ours have the numbers of standard input, output and error, should these be closed.
+
+    What is there instead can be neither read nor written: whoever uses them notices that they are closed.
+    """
+    for number, flags in ((STDIN, os.O_WRONLY), (STDOUT, os.O_RDONLY), (STDERR, os.O_RDONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, flags)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
 
 
 @contextmanager

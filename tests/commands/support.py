@@ -127,13 +127,33 @@ class Child(ProcessProtocol):
         self.status.callback(reason.value.exitCode)
 
 
+class Errors(io.StringIO):
+    """Standard error, which can be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[tuple[bytes, Deferred[None]]] = []
+
+    def write(self, text: str) -> int:
+        count = super().write(text)
+        fire_found(self._waiting, self.getvalue().encode())
+        return count
+
+    def shows(self, text: str) -> Deferred[None]:
+        """:returns: a Deferred that fires when the text has come."""
+        shown: Deferred[None] = Deferred()
+        self._waiting.append((text.encode(), shown))
+        self.write("")
+        return shown
+
+
 class TerminalCase(TestCase):
     """Runs commands, with standard error to look at."""
 
     timeout = 60
 
     def setUp(self) -> None:
-        self.errors = io.StringIO()
+        self.errors = Errors()
         self.patch(sys, "stderr", self.errors)
 
     def start(self, name: str, *arguments: str, reactor: Any = reactor) -> tuple[Deferred[int], Terminal]:

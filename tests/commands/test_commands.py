@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import shlex
+import subprocess
 import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy import __version__
 from spaceswarm_proxy.commands import COMMANDS, main
+from tests.commands.support import PROJECT
 
 
 class MainTests(SynchronousTestCase):
@@ -38,6 +41,23 @@ class MainTests(SynchronousTestCase):
             status, text = self.run_main(*arguments)
             self.assertEqual(2, status)
             self.assertTrue(text.startswith("usage: spaceswarm"), text)
+
+    def ended(self, redirection: str, *arguments: str) -> tuple[int, bytes, bytes]:
+        """:returns: the status of a command that was to fail, and what it has written; as the shell runs it."""
+        command = shlex.join([sys.executable, "-m", "spaceswarm_proxy.commands", *arguments])
+        environment = {"PYTHONPATH": str(PROJECT)}
+        line = ["sh", "-c", f"{command} {redirection}"]
+        ended = subprocess.run(line, capture_output=True, env=environment, timeout=60)
+        return ended.returncode, ended.stdout, ended.stderr
+
+    def test_closed_output(self) -> None:
+        """A standard output that is closed is not mistaken for a file or socket of ours."""
+        told = self.ended("0<&- 1>&-", "lookup", "x", "--host", "127.0.0.1", "--bootstrap", "127.0.0.1:1", "--json")
+        self.assertEqual((1, b"", b"spaceswarm lookup: [Errno 9] Bad file descriptor\n"), told)
+
+    def test_closed_errors(self) -> None:
+        """A standard error that is closed changes nothing, and nothing goes to standard output instead."""
+        self.assertEqual((1, b"", b""), self.ended("2>&-", "lookup", "x", "--host", "192.0.2.1"))
 
     def test_version(self) -> None:
         """It knows its version."""

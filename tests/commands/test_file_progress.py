@@ -10,8 +10,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from spaceswarm_proxy.commands.file_progress import EACH_LINE, INTERVAL, Meter, Transfer, amount
-from spaceswarm_proxy.commands.narrator import WIPE
+from spaceswarm_proxy.commands.file_progress import BAR, EACH_LINE, INTERVAL, Meter, Transfer, amount, duration
+from spaceswarm_proxy.commands.narrator import COLUMNS, WIPE
 from spaceswarm_proxy.commands.output import Output
 
 
@@ -42,19 +42,21 @@ class MeterTests(SynchronousTestCase):
 
     def test_terminal(self) -> None:
         """On a terminal there is one line, which is gone in the end."""
-        first, second = "send: aaaaaaaa: 15 % of 1 kB, 50 bytes/s", "send: aaaaaaaa: 20 % of 1 kB, 50 bytes/s"
+        first = "send: [===                 ] 15 % of 1 kB, 50 bytes/s, 17 s left"
+        second = "send: [====                ] 20 % of 1 kB, 50 bytes/s, 16 s left"
         self.assertEqual(f"{WIPE}{first}{WIPE}{second}{WIPE}", self.watch(Terminal(), intervals=2))
 
     def test_elsewhere(self) -> None:
         """Elsewhere there is a line now and then."""
         told = self.watch(io.StringIO(), intervals=EACH_LINE)
-        self.assertEqual(f"send: aaaaaaaa: {10 + 5 * EACH_LINE} % of 1 kB, 50 bytes/s\n", told)
+        self.assertEqual(f"send: {10 + 5 * EACH_LINE} % of 1 kB, 50 bytes/s, 8 s left\n", told)
 
     def test_two(self) -> None:
         """All are in the same line."""
         told = self.watch(Terminal(), transfers=2)
-        both = "aaaaaaaa: 15 % of 1 kB, 50 bytes/s; bbbbbbbb: 10 % of 1 kB, 0 bytes/s"
-        self.assertEqual(f"{WIPE}send: {both}{WIPE}", told)
+        both = "aaaaaaaa: 15 % of 1 kB, 50 bytes/s, 17 s left; bbbbbbbb: 10 % of 1 kB, 0 bytes/s"
+        # All that there is room for.
+        self.assertEqual(f"{WIPE}{f'send: {both}'[: COLUMNS - 1]}{WIPE}", told)
 
     def test_amounts(self) -> None:
         """Numbers are short, and in bytes while they are small."""
@@ -69,4 +71,10 @@ class MeterTests(SynchronousTestCase):
 
     def test_empty(self) -> None:
         """A file without anything in it is all there."""
-        self.assertEqual("100 % of 0 bytes, 0 bytes/s", Transfer("", 0, 0).text())
+        empty = Transfer("", 0, 0)
+        self.assertEqual(("100 % of 0 bytes, 0 bytes/s", f"[{'=' * BAR}]"), (empty.text(), empty.bar()))
+
+    def test_durations(self) -> None:
+        """Times are short too."""
+        for seconds, wanted in ((0.4, "0 s"), (99, "99 s"), (600, "10 min"), (7200, "2 h")):
+            self.assertEqual(wanted, duration(seconds))

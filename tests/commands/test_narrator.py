@@ -40,7 +40,7 @@ class NarratorTests(SynchronousTestCase):
         self.patch(self.stream, "isatty", lambda: True)
         narrator = Narrator("send", False, self.stream)
         for percent in (1, 2):
-            narrator.rewrite(f"{percent} %", otherwise=False)
+            narrator.rewrite(f"{percent} %", otherwise=None)
         narrator.say("done")
         narrator.clear()
         self.assertEqual(f"{WIPE}send: 1 %{WIPE}send: 2 %{WIPE}send: done\n", self.stream.getvalue())
@@ -49,8 +49,8 @@ class NarratorTests(SynchronousTestCase):
         """Elsewhere it is a line like others, if it is wanted at all."""
         for quiet in (False, True):
             narrator = Narrator("send", quiet, self.stream)
-            narrator.rewrite("1 %", otherwise=False)
-            narrator.rewrite("2 %", otherwise=True)
+            narrator.rewrite("[=] 1 %", otherwise=None)
+            narrator.rewrite("[==] 2 %", otherwise="2 %")
             narrator.clear()
         self.assertEqual("send: 2 %\n", self.stream.getvalue())
 

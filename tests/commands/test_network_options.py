@@ -96,8 +96,10 @@ class ProxyTests(SynchronousTestCase):
             ("--stream-label", "x"),
             ("--host", "127.0.0.1"),
             ("--port", "5000"),
+            ("--relay-through", "00" * 32),
         ):
             self.assert_refused(f"{name} is for a node", *PROXY, name, value)
+        self.assert_refused("--no-local is for a node", *PROXY, "--no-local")
 
 
 class NodeTests(TestCase):
@@ -133,6 +135,13 @@ class NodeTests(TestCase):
         network.events.on("connected", lambda: connected.callback(None))
         await connected
         self.assertEqual("", self.told.getvalue())
+
+    async def test_ways(self) -> None:
+        """It goes the ways to its peers that we want."""
+        network, _ = self.network(await self.nowhere(), "--relay-through", "00" * 32, "--no-local")
+        self.assertEqual(((bytes(32),), False), (network.relay_through, network.local))
+        network, _ = self.network(await self.nowhere())
+        self.assertEqual(((), True), (network.relay_through, network.local))
 
     async def test_nobody(self) -> None:
         """When nobody answers, it is told once."""

@@ -89,6 +89,30 @@ class PartialFileTests(SynchronousTestCase):
             partial.discard()
         self.assertEqual([], os.listdir(self.path.parent))
 
+    def test_taken(self) -> None:
+        """What has come by that name meanwhile stays as it is; so does what is complete."""
+        with PartialFile(self.path) as partial:
+            self.look(partial)
+            partial.begin(0)
+            partial.write(CONTENT)
+            self.path.write_bytes(b"other")
+            self.assertRaises(CommandError, partial.complete)
+        self.assertEqual([b"other", CONTENT], [self.path.read_bytes(), self.partial_path.read_bytes()])
+
+    def test_no_links(self) -> None:
+        """A file system without links will do."""
+
+        def link(source: Path, target: Path) -> None:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+        self.patch(os, "link", link)
+        with PartialFile(self.path) as partial:
+            self.look(partial)
+            partial.begin(0)
+            partial.write(CONTENT)
+            partial.complete()
+        self.assertEqual((CONTENT, False), (self.path.read_bytes(), self.partial_path.exists()))
+
     def test_there(self) -> None:
         """A file that is there stays as it is; so does whatever a link points to."""
         self.path.write_bytes(b"old")
@@ -98,7 +122,7 @@ class PartialFileTests(SynchronousTestCase):
         self.assertRaises(CommandError, PartialFile, self.path)
         self.path.unlink()
         self.partial_path.symlink_to("other")
-        self.assertRaises(OSError, PartialFile, self.path)
+        self.assertRaises(CommandError, PartialFile, self.path)
 
     def test_two(self) -> None:
         """One receives it at a time."""

@@ -24,12 +24,12 @@ class PeerOptionTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """Without options there is no relay, all addresses are used, and streams are limited all the same."""
         options = self.parse()
-        self.assertEqual(((), True, 500), (options.relay_through, options.local, options.max_streams))
+        self.assertEqual(((), False, 500), (options.relay_through, options.no_local, options.max_streams))
 
     def test_given(self) -> None:
         """Each is what it was said to be."""
         options = self.parse("--relay-through", KEY.hex(), "--no-local", "--max-streams", "7")
-        self.assertEqual(((KEY,), False, 7), (options.relay_through, options.local, options.max_streams))
+        self.assertEqual(((KEY,), True, 7), (options.relay_through, options.no_local, options.max_streams))
 
     def test_keys(self) -> None:
         """Several keys, of any form, have commas between them."""

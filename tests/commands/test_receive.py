@@ -6,7 +6,7 @@ import errno
 import os
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
 from spaceswarm_proxy.commands import make_parser, partial_file, receive
@@ -17,6 +17,7 @@ from spaceswarm_proxy.errors import ConnectError, FileMismatchError, MessageErro
 from tests.commands.dht_support import events
 from tests.commands.file_support import CONTENT, HASH, NAME, OFFER, FileCommandCase
 from tests.commands.peer_support import IDENTITY, KEY
+from tests.commands.proxied_support import ProxiedCommandCase
 from tests.commands.support import TerminalCase, reactor
 
 
@@ -214,6 +215,44 @@ class BothTests(FileCommandCase):
         self.assertEqual(0, await receiving.status, receiving.errors)
         self.assertTrue(content == self.received.read_bytes())
         self.assertEqual([NAME], os.listdir(self.there))
+
+
+class ProxiedTests(FileCommandCase, ProxiedCommandCase):
+    """One of them, or both, behind a proxy server."""
+
+    def setUp(self) -> Any:
+        return super().setUp().addCallback(lambda _: Deferred.fromCoroutine(self.proxy_server()))
+
+    async def received_whole(self, sending: Deferred[int], receiving: Deferred[int]) -> None:
+        """The file comes, and both end well."""
+        self.assertEqual([0, 0], [await receiving, await sending])
+        self.assertTrue(CONTENT == self.received.read_bytes())
+        self.received.unlink()
+
+    async def test_here(self) -> None:
+        """Either, and both."""
+        where = str(self.there)
+        for send, take in ((self.behind, self.visit), (self.visit, self.behind), (self.behind, self.behind)):
+            sending, terminal = send("send", str(self.source), "--json", "--once", *IDENTITY)
+            await terminal.shows(b'"listening"')
+            receiving, _ = take("receive", KEY.hex(), "--output", where)
+            await self.received_whole(sending, receiving)
+
+    async def test_links_lost(self) -> None:
+        """When the links are cut in the middle, the file goes on where it was, under the same key."""
+        self.source.write_bytes(CONTENT * 10)
+        sending, sender = self.behind("send", str(self.source), "--json", "--once")
+        await sender.shows(b'"listening"')
+        (key,) = (each["public_key"] for each in self.named(sender, "listening"))
+        receiving, receiver = self.behind("receive", key, "--json", "--output", str(self.there))
+        await receiver.shows(b'"begun"')
+        while self.partial.stat().st_size < len(CONTENT):
+            await deferLater(reactor, 0)
+        self.cut_links()
+        self.assertEqual([0, 0], [await receiving, await sending])
+        self.assertTrue(CONTENT * 10 == self.received.read_bytes())
+        offsets = [each["offset"] for each in self.named(receiver, "begun")]
+        self.assertEqual((0, True), (offsets[0], offsets[-1] >= len(CONTENT)))
 
 
 class UsageTests(TerminalCase):

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, ISSLTransport
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from spaceswarm_proxy.commands.splice import End, Splice, ready
 from spaceswarm_proxy.errors import ConnectCancelledError, PeerUnreachableError, StreamResetError
@@ -19,6 +23,25 @@ HERE = PeerAddress(Peer.at("here.example", 1))
 THERE = PeerAddress(Peer.at("there.example", 1))
 #: Bytes that an end takes before it is full.
 WINDOW = 10_000
+
+
+class _WebSocket(StringTransport):
+    """A transport that knows no half-closed connections."""
+
+    loseWriteConnection = None
+
+
+@implementer(ISSLTransport)
+class _TLS(StringTransport):
+    """One that does, of which one must not make use."""
+
+    kept_alive = False
+
+    def loseWriteConnection(self) -> None:
+        raise AssertionError("this would end the TCP connection below")
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self.kept_alive = enabled
 
 
 class SpliceTests(SynchronousTestCase):
@@ -82,6 +105,27 @@ class SpliceTests(SynchronousTestCase):
         self.assert_over()
         self.assertEqual(b"answer", self.caller.received)
         self.assertTrue(self.caller.clean and self.callee.clean)
+
+    def test_without_half_close(self) -> None:
+        """Where the end of one direction cannot be told by itself, both end; what was written before arrives."""
+        for kind in (_WebSocket, _TLS):
+            transport: Any = kind()
+            splice = Splice(self.dial, lambda *_: None, lambda _: None)
+            end = splice.came
+            end.makeConnection(transport)
+            transport.registerProducer(end.other, True)
+            transport.write(b"all")
+            end.end_writing()
+            self.assertEqual((b"all", True), (transport.value(), transport.disconnecting))
+            # The far end may take its leave of that without a word.
+            end.connectionLost(Failure(ConnectionLost()))
+            self.assertIsNone(splice.problem)
+
+    def test_keep_alive(self) -> None:
+        """A TCP connection whose far end is gone without a word is noticed."""
+        transport: Any = _TLS()
+        Splice(self.dial, lambda *_: None, lambda _: None).came.makeConnection(transport)
+        self.assertTrue(transport.kept_alive)
 
     def test_early_end(self) -> None:
         """Who has said everything before the other is there is heard all the same."""

@@ -19,31 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from nacl.bindings import (
-    crypto_secretstream_xchacha20poly1305_init_pull,
-    crypto_secretstream_xchacha20poly1305_init_push,
-    crypto_secretstream_xchacha20poly1305_pull,
-    crypto_secretstream_xchacha20poly1305_push,
-    crypto_secretstream_xchacha20poly1305_state,
-)
-from nacl.exceptions import CryptoError
-
 from spaceswarm_proxy.codec.frames import HEAD, FrameReader, encode_frame
 from spaceswarm_proxy.crypto.hashing import HASH_LENGTH, keyed_hash32, namespace
+from spaceswarm_proxy.crypto.message_cipher import HEADER_LENGTH, OVERHEAD, Decryptor, Encryptor
 from spaceswarm_proxy.crypto.noise import SessionKeys
-from spaceswarm_proxy.errors import FrameError, HandshakeError, ProtocolError, StreamDamagedError
+from spaceswarm_proxy.errors import FrameError, HandshakeError, ProtocolError
 
-HEADER_LENGTH = 24
-#: What a frame is longer than its message: the tag's byte, and the authentication.
-OVERHEAD = 17
 #: Bytes of the longest message.
 MAX_MESSAGE = (1 << 24) - 1 - OVERHEAD
 
 _BEGINNING = HASH_LENGTH + HEADER_LENGTH
 #: Bytes of a frame from which on it is not worth a copy to have its length in one piece with it.
 _APART = 4 * 1024
-#: Bytes of working memory that a cipher may keep between two calls.
-_KEPT = 4 * 1024
 
 _INITIATOR, _RESPONDER = 0, 1
 
@@ -82,14 +69,8 @@ class SecretStream:
         self._initiator = initiator
         self._reader = FrameReader(_BEGINNING)
         self._receive_key = keys.receive
-        self._pull: crypto_secretstream_xchacha20poly1305_state | None = None
-        self._push = crypto_secretstream_xchacha20poly1305_state()
-        if header is None:
-            self._header = crypto_secretstream_xchacha20poly1305_init_push(self._push, keys.send)
-        else:
-            # The same state for either side; only so the header can be chosen.
-            crypto_secretstream_xchacha20poly1305_init_pull(self._push, header, keys.send)
-            self._header = header
+        self._decryptor: Decryptor | None = None
+        self._encryptor = Encryptor(keys.send, header)
         self._remote_ids = {stream_id(keys.hash, label, not initiator): label for label in labels}
         # Frames that wait until the header before them can be sent.
         self._held: list[bytes] | None = None
@@ -100,7 +81,7 @@ class SecretStream:
             self._held = []
 
     def _begin(self, label: str) -> None:
-        self._output.append(encode_frame(stream_id(self._hash, label, self._initiator) + self._header))
+        self._output.append(encode_frame(stream_id(self._hash, label, self._initiator) + self._encryptor.header))
         held, self._held = self._held, None
         self._output += held or ()
 
@@ -122,14 +103,13 @@ class SecretStream:
         """
         if len(message) > MAX_MESSAGE:
             raise ValueError(f"a message has {MAX_MESSAGE} bytes at most, not {len(message)}")
-        frame = crypto_secretstream_xchacha20poly1305_push(self._push, message)
+        frame = self._encryptor.encrypt(message)
         self.raw_written += HEAD + len(frame)
         output = self._output if self._held is None else self._held
         if len(frame) < _APART:
             output.append(encode_frame(frame))
         else:
             output += (len(frame).to_bytes(HEAD, "little"), frame)
-            _slim(self._push)
 
     def data_to_send(self) -> list[bytes]:
         """:returns: what goes to the remote, in order; each once."""
@@ -144,14 +124,14 @@ class SecretStream:
         :raises FrameError: a message is longer than it may be; ``decoded`` has those before it.
         :raises StreamDamagedError: a frame was changed, left out, or repeated; ``decoded`` likewise.
         """
-        if self._pull is None:
+        if self._decryptor is None:
             data = self._begin_reading(data)
-            if self._pull is None:
+            if self._decryptor is None:
                 return []
         try:
-            return self._decrypt_all(self._pull, self._reader.feed(data))
+            return self._decrypt_all(self._decryptor, self._reader.feed(data))
         except FrameError as problem:
-            problem.decoded = self._decrypt_all(self._pull, problem.decoded)
+            problem.decoded = self._decrypt_all(self._decryptor, problem.decoded)
             raise
 
     def _begin_reading(self, data: bytes) -> bytes:
@@ -161,47 +141,28 @@ class SecretStream:
         except FrameError as problem:
             raise HandshakeError("bad-header", problem.detail) from None
         if frame is not None:
-            self._pull = self._read_header(frame)
+            self._decryptor = self._read_header(frame)
             self._reader.limit = self._max_message + OVERHEAD
         return data[end:]
 
-    def _read_header(self, frame: bytes) -> crypto_secretstream_xchacha20poly1305_state:
+    def _read_header(self, frame: bytes) -> Decryptor:
         if len(frame) != _BEGINNING:
             raise HandshakeError("bad-header", f"{len(frame)} bytes")
         self.label = self._remote_ids.get(frame[:HASH_LENGTH])
         if self.label is None:
             raise HandshakeError("unknown-stream", frame[:HASH_LENGTH].hex())
-        state = crypto_secretstream_xchacha20poly1305_state()
-        crypto_secretstream_xchacha20poly1305_init_pull(state, frame[HASH_LENGTH:], self._receive_key)
         if self._held is not None:
             self._begin(self.label)
-        return state
+        return Decryptor(self._receive_key, frame[HASH_LENGTH:])
 
-    def _decrypt_all(self, state: crypto_secretstream_xchacha20poly1305_state, frames: list[bytes]) -> list[bytes]:
+    def _decrypt_all(self, decryptor: Decryptor, frames: list[bytes]) -> list[bytes]:
         messages: list[bytes] = []
         try:
             for frame in frames:
-                messages.append(_decrypt(state, frame))
+                messages.append(decryptor.decrypt(frame))
         except ProtocolError as problem:
             problem.decoded = list(messages)
             raise
         finally:
             self.raw_read += sum(map(len, messages)) + OVERHEAD * len(messages)
-            _slim(state)
         return messages
-
-
-def _slim(state: crypto_secretstream_xchacha20poly1305_state) -> None:
-    """Let go of the working memory, which is as large as the largest message so far; it costs nothing to get anew."""
-    if state.rawbuf is not None and len(state.rawbuf) > _KEPT:
-        state.rawbuf = None
-
-
-def _decrypt(state: crypto_secretstream_xchacha20poly1305_state, frame: bytes) -> bytes:
-    if len(frame) < OVERHEAD:
-        raise StreamDamagedError("short-frame", f"{len(frame)} bytes")
-    try:
-        message, _ = crypto_secretstream_xchacha20poly1305_pull(state, frame)
-    except CryptoError:
-        raise StreamDamagedError("bad-tag") from None
-    return message

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from math import inf
 from typing import Any
 
 from spaceswarm_proxy.dht.chance import Chance
@@ -44,6 +45,8 @@ from spaceswarm_proxy.errors import ClosedError, MessageError, SpaceswarmError, 
 
 #: Told of what happens: a name, and what belongs to it.
 Report = Callable[..., None]
+#: Seconds for which a bootstrap node that does not answer is left in peace.
+LEFT_OUT = 30.0
 
 
 class NodeCore:
@@ -91,6 +94,8 @@ class NodeCore:
         self.server_port = 0
         #: Addresses of the bootstrap nodes, as far as they are known.
         self.bootstrap: tuple[bytes, ...] = ()
+        # Those that have not answered, and when that was found.
+        self._silent: dict[bytes, float] = {}
         #: When anybody was heard last.
         self.last_heard = NEVER
         #: Takes datagrams that are not the DHT's: probes of up to one byte, and other protocols on the same sockets.
@@ -365,9 +370,13 @@ class NodeCore:
         """:returns: addresses from the routing table."""
         return [entry.contact.address for entry in self.table.closest(target, count)]
 
-    def beginnings(self) -> Iterable[bytes]:
-        """:returns: the addresses of the bootstrap nodes."""
-        return self.bootstrap
+    def beginnings(self, now: float) -> Iterable[bytes]:
+        """
+        :returns: the addresses of the bootstrap nodes.  In a small network, each query would wait seconds for one that
+            is down: for a while it is left out, unless all are.
+        """
+        heard = [address for address in self.bootstrap if now - self._silent.get(address, -inf) >= LEFT_OUT]
+        return heard or self.bootstrap
 
     def requests_under_way(self) -> int:
         """:returns: how many, of everybody."""
@@ -407,6 +416,8 @@ class NodeCore:
         """
         if self.last_heard >= since:
             self.table.remove(address)
+            if address in self.bootstrap:
+                self._silent[address] = now
         else:
             self.joining.lost(now)
 

@@ -272,7 +272,7 @@ class _Probe:
         latest = nlargest(PROBES, self._node.table, key=_heard)
         addresses = dict.fromkeys(entry.contact.address for entry in latest)
         if len(addresses) < PROBES:
-            addresses.update(dict.fromkeys(self._node.bootstrap))
+            addresses.update(dict.fromkeys(self._node.beginnings(now)))
         self._asked = self._missing = len(addresses)
         command = self._node.joining.ping_nat()
         for address in addresses:

@@ -62,8 +62,8 @@ class QueryHost(Protocol):
     def nearest(self, target: bytes, count: int) -> list[bytes]:
         """:returns: addresses from the routing table."""
 
-    def beginnings(self) -> Iterable[bytes]:
-        """:returns: the addresses of the bootstrap nodes."""
+    def beginnings(self, now: float) -> Iterable[bytes]:
+        """:returns: the addresses of the bootstrap nodes that are worth asking."""
 
     def requests_under_way(self) -> int:
         """:returns: how many, of everybody."""
@@ -182,7 +182,7 @@ class Query:
         if not only_nodes and len(self._candidates) < K:
             self._add_table(K - len(self._candidates))
         if not only_nodes and len(self._candidates) < K:
-            for address in self._host.beginnings():
+            for address in self._host.beginnings(now):
                 self._offer(address, [])
         self._slowed = bool(nodes) and not self._from_table
         self._visit(now)

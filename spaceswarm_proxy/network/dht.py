@@ -117,7 +117,14 @@ class DHTNetwork:
         self._entries: dict[DHTLookup | DHTAnnouncement, None] = {}
         self._attempts = Attempts(node, self.key_pair, self.relay_through, local, self.streams, self._refusal)
         self._context = TopicContext(
-            node, self.key_pair, self._times, self._random, self._relays, self._announcements, self._forget
+            node,
+            self.key_pair,
+            self._times,
+            self._random,
+            self._relays,
+            self._relays_known,
+            self._announcements,
+            self._forget,
         )
         self._turns = DeferredLock()
         self._suspended = False
@@ -285,6 +292,9 @@ class DHTNetwork:
 
     def _relays(self) -> Sequence[HostPort]:
         return () if self.listener is None else self.listener.relay_addresses
+
+    def _relays_known(self) -> Deferred[None]:
+        return succeed(None) if self.listener is None else self.listener.openings.none()
 
     def relays_changed(self) -> None:
         """For the listener: others can connect to us by other ways than before."""

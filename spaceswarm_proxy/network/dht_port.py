@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import txaio
@@ -15,6 +15,7 @@ from zope.interface import implementer
 from spaceswarm_proxy.errors import ClosedError, SpaceswarmError
 from spaceswarm_proxy.interfaces import HostPort, PeerAddress
 from spaceswarm_proxy.network.dht_topics import FAREWELL
+from spaceswarm_proxy.network.under_way import UnderWay
 from spaceswarm_proxy.peering.port import Firewall, PeerPort
 from spaceswarm_proxy.peering.room import RelayChoice
 
@@ -53,6 +54,8 @@ class DHTPort:
         self._result: Deferred[IListeningPort] = Deferred(self._cancelled)
         self._opening: Deferred[PeerPort] | None = None
         self._port: PeerPort | None = None
+        #: Attempts to be found.
+        self.openings = UnderWay()
         self.startListening()
 
     # IListeningPort.
@@ -112,7 +115,7 @@ class DHTPort:
         opening = self._opening = Deferred.fromCoroutine(self._open())
         done: Deferred[None] = Deferred()
         opening.addBoth(self._opened, opening, done)
-        return done
+        return self.openings.add(done)
 
     async def _open(self) -> PeerPort:
         # Whatever listened under this key is still taking its leave, and would take ours, too.
@@ -121,19 +124,17 @@ class DHTPort:
         return await network.node.listen(
             network.key_pair,
             _Guests(self),
-            firewall=lambda address: Deferred.fromCoroutine(self._refuses(address)),
+            firewall=self._refuses,
             relay_through=self._relay_through,
             share_local_address=network.local,
             streams=network.streams,
         )
 
-    async def _refuses(self, address: PeerAddress) -> bool:
+    def _refuses(self, address: PeerAddress) -> bool | Deferred[bool]:
         if address.public_key == self._network.public_key:
             return True
-        for firewall in (self._network.firewall, self._firewall):
-            if firewall is not None and await maybeDeferred(firewall, address):
-                return True
-        return False
+        firewalls = [each for each in (self._network.firewall, self._firewall) if each is not None]
+        return Deferred.fromCoroutine(_is_refused(firewalls, address)) if firewalls else False
 
     def _opened(
         self, result: PeerPort | Failure, opening: Deferred[PeerPort], done: Deferred[None]
@@ -210,6 +211,14 @@ class _Guests:
 
     def doStop(self) -> None:
         """It has ended."""
+
+
+async def _is_refused(firewalls: Iterable[Firewall], address: PeerAddress) -> bool:
+    """Ask one after the other, until one refuses."""
+    for firewall in firewalls:
+        if await maybeDeferred(firewall, address):
+            return True
+    return False
 
 
 async def _leave(opening: Deferred[PeerPort] | None, port: PeerPort | None) -> None:

@@ -35,6 +35,8 @@ class TopicContext:
     random: Random
     #: Nodes through which others can connect to us.
     relays: Callable[[], Sequence[HostPort]]
+    #: Gives a Deferred that fires when these are known, if there are to be any.
+    relays_known: Callable[[], Deferred[None]]
     #: All announcements of a topic that are open or being taken back.
     announcements: Callable[[bytes], Iterable[DHTAnnouncement]]
     #: Takes one that is gone.
@@ -142,6 +144,8 @@ class DHTAnnouncement:
         self._relays: frozenset[HostPort] | None = None
         #: May anybody have a record of ours?
         self._told = False
+        #: Is a round under way that has not looked yet which relays there are?
+        self._undecided = False
         self._leaving = UnderWay()
         self._rounds = context.rounds(self._round)
 
@@ -160,6 +164,8 @@ class DHTAnnouncement:
 
     def relays_changed(self) -> None:
         """Others can connect to us by other ways: announce again, if they are told wrong ones."""
+        if self._undecided:
+            return
         if self._relays != frozenset(self._context.relays()):
             self._rounds.again(self._context.times.settle if self._relays else None)
 
@@ -209,7 +215,7 @@ class DHTAnnouncement:
     async def _round(self) -> None:
         for each in self._context.announcements(self.topic):
             await each._leaving.none()
-        relays = tuple(self._context.relays())
+        relays = await self._known_relays()
         clear, self._told = self._relays != frozenset(relays), True
         if clear:
             self._relays = None
@@ -221,6 +227,15 @@ class DHTAnnouncement:
             self._relays = frozenset(relays)
         finally:
             self._closest = replies.closest or self._closest
+
+    async def _known_relays(self) -> tuple[HostPort, ...]:
+        """:returns: those that a listener has which is being opened: a record without them would have to be renewed."""
+        self._undecided = True
+        try:
+            await self._context.relays_known()
+        finally:
+            self._undecided = False
+        return tuple(self._context.relays())
 
 
 def _not_taken_back(failure: Failure) -> None:

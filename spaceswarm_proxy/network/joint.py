@@ -141,7 +141,7 @@ class JointNetwork:
 
     def with_identity(self, key_pair: KeyPair | IKeeper | None = None) -> JointNetwork:
         """See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`.  It is a neighbour of this one."""
-        pair = key_pair or KeyPair.generate()
+        pair = KeyPair.generate() if key_pair is None else key_pair
         far = self.far.with_identity(pair)  # type: ignore[arg-type]  # it is an ISealedNetwork
         return JointNetwork(self.near.with_identity(pair), far, self)
 

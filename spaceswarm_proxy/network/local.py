@@ -95,7 +95,7 @@ class LocalHub:
         :param key_pair: whom the network is known as, or who keeps that key; a fresh one unless given.
         :returns: a network on this hub, to be closed by the caller or with the hub.
         """
-        return LocalNetwork(self, key_pair or KeyPair.generate())
+        return LocalNetwork(self, KeyPair.generate() if key_pair is None else key_pair)
 
     def announce_address(self, topic: bytes, host: str, port: int) -> Announcement:
         """
@@ -299,7 +299,7 @@ class LocalNetwork:
     def with_identity(self, key_pair: KeyPair | IKeeper | None = None) -> LocalNetwork:
         """See :class:`~spaceswarm_proxy.interfaces.ISealedNetwork`.  Suspending this one suspends it too."""
         self._check_open()
-        child = LocalNetwork(self._hub, key_pair or KeyPair.generate(), self)
+        child = LocalNetwork(self._hub, KeyPair.generate() if key_pair is None else key_pair, self)
         self._children[child] = None
         return child
 

@@ -1,10 +1,8 @@
 """
 One call of ``connect``: from the public key to a protocol that is connected, or to what was in the way.
 
-*Labels.*  What a network's streams are bound to may not be certain.  The client speaks first, and so it has to choose;
-a server that calls it otherwise ends the connection, and may have said what it calls it, or not.  Then all begins anew
-with that label, or the next one; and what a server has understood is what later attempts begin with.  Where the stream
-is sealed, this is up to whoever has the keys.
+What a network's streams are bound to may not be certain (:mod:`spaceswarm_proxy.secret.labels`): then all may begin
+anew with another label.  Where the stream is sealed, this is up to whoever has the keys.
 
 :source: spec/connect.md, section 1.
 """
@@ -16,17 +14,15 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy.crypto.keeper import Keeper
-from spaceswarm_proxy.errors import ConnectCancelledError, HandshakeError, SpaceswarmError, StreamResetError
+from spaceswarm_proxy.errors import ConnectCancelledError, SpaceswarmError
 from spaceswarm_proxy.peering.connection import Connection
 from spaceswarm_proxy.peering.connector import ConnectOptions, Connector
 from spaceswarm_proxy.peering.runner import PeeringRunner
 from spaceswarm_proxy.peering.sealing import Build as SealedBuild, Sealing
 from spaceswarm_proxy.peering.securing import Securing
 from spaceswarm_proxy.secret.connection import Build
+from spaceswarm_proxy.secret.labels import check_label
 from spaceswarm_proxy.secret.transport import SecretTransport
-
-#: The violation of a server that is bound to another label than we have chosen.
-_OTHER_LABEL = "other-label"
 
 
 class WayFinder:
@@ -111,7 +107,7 @@ class Attempt(WayFinder):
         self._build = build
         self._keep_alive = keep_alive
         # Those that were not tried yet; the first one is under way.
-        self._labels = securing.labels
+        self._labels = securing.labels.all
 
     def _open(self, connection: Connection) -> Deferred[IProtocol]:
         key = self._keeper.public_key
@@ -121,19 +117,17 @@ class Attempt(WayFinder):
         return secret.opened
 
     def _heard(self, transport: SecretTransport) -> IProtocol | None:
-        """The server has been heard.  If it has another label than we have, it will not understand us."""
-        label = transport.label
-        if label != self._labels[0]:
-            raise HandshakeError(_OTHER_LABEL, str(label))
+        """The server has been heard."""
+        check_label(self._labels[0], transport.label)
         return self._build(transport)
 
     def _opened(self, protocol: IProtocol) -> None:
-        self._securing.understood(self._labels[0])
+        self._securing.labels.understood(self._labels[0])
         super()._opened(protocol)
 
     def _not_opened(self, failure: Failure) -> None:
         self._peering.core.forget_route(self._public_key)
-        self._labels = self._labels_after(failure.value)
+        self._labels = self._securing.labels.left(self._labels, failure.value)
         if not self._labels:
             super()._not_opened(failure)
             return
@@ -141,14 +135,6 @@ class Attempt(WayFinder):
             self._begin()
         except SpaceswarmError as problem:
             self.result.errback(problem)
-
-    def _labels_after(self, problem: BaseException) -> tuple[str, ...]:
-        """:returns: the labels that are worth another attempt."""
-        if isinstance(problem, HandshakeError) and problem.kind == _OTHER_LABEL:
-            return (problem.detail,)
-        if isinstance(problem.__cause__, StreamResetError) and not self._securing.is_certain:
-            return self._labels[1:]
-        return ()
 
 
 class SealedAttempt(WayFinder):

@@ -17,6 +17,7 @@ from spaceswarm_proxy.dht.contact import host_port
 from spaceswarm_proxy.peering.connection import Connection
 from spaceswarm_proxy.peering.runner import PeeringRunner
 from spaceswarm_proxy.secret.connection import Build as SecretBuild, SecretConnection, Settings
+from spaceswarm_proxy.secret.labels import Labels
 from spaceswarm_proxy.secret.session import Session
 from spaceswarm_proxy.udx.transport import UDXTransport
 
@@ -76,16 +77,8 @@ class Securing:
         self._reactor = reactor
         self._peering = peering
         self._settings = Settings(max_message=max_message)
-        #: What the network's streams may be bound to, the likeliest first.
-        self.labels = tuple(labels)
-        #: Has a server understood the first of them?
-        self.is_certain = len(self.labels) == 1
-
-    def understood(self, label: str) -> None:
-        """A server has understood this label: it is the likeliest from now on."""
-        self.is_certain = True
-        if label != self.labels[0]:
-            self.labels = (label, *(other for other in self.labels if other != label))
+        #: What the network's streams may be bound to.
+        self.labels = Labels(labels)
 
     def secure(
         self,
@@ -104,10 +97,11 @@ class Securing:
         :param keep_alive, timeout: seconds, see :class:`~spaceswarm_proxy.secret.connection.Settings`.
         :param labels: only these, instead of all; as a client we speak first, with the first one.
         """
-        settings = replace(self._settings, labels=labels or self.labels, keep_alive=keep_alive, opening_timeout=timeout)
+        labels = labels or self.labels.all
+        settings = replace(self._settings, labels=labels, keep_alive=keep_alive, opening_timeout=timeout)
         keys = connection.keys
         assert isinstance(keys, SessionKeys)
-        session = Session(connection.initiator, public_key, keys, settings.labels, settings.max_message)
+        session = Session(connection.initiator, public_key, keys, labels, settings.max_message)
         secret = SecretConnection(session, settings, self._reactor, build)
         # Whoever makes raw streams for this room's core makes those of udx.
         stream: Any = connection.raw

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from spaceswarm_proxy.proxy.server_link import ServerLink
 
 #: Questions to one client that wait for an answer; seconds that each may wait.
-MAX_ASKS = 1024
+MAX_ASKS = 6144
 PATIENCE = 10.0
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import txaio
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError, fail, succeed
+from twisted.internet.defer import Deferred, DeferredList, fail, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -25,7 +25,6 @@ from spaceswarm_proxy.errors import (
     LinkError,
     LinkLostError,
     NotSupportedError,
-    SpaceswarmError,
 )
 from spaceswarm_proxy.events import Events
 from spaceswarm_proxy.interfaces import (
@@ -43,7 +42,6 @@ from spaceswarm_proxy.proxy.features import ALL, Feature, Role
 from spaceswarm_proxy.proxy.joined import Announcement, JoinedTopic, Lookup
 from spaceswarm_proxy.proxy.limits import Limits
 from spaceswarm_proxy.proxy.listening import ProxyPort
-from spaceswarm_proxy.proxy.wire import EventType
 from spaceswarm_proxy.topics import check_topic
 
 log = txaio.make_logger()
@@ -54,8 +52,6 @@ CLIENT_LIMITS = Limits(max_streams=4096, max_buffered=64 * 1024 * 1024)
 TICK = 1.0
 #: Seconds by which the server's own time limit for a connection comes first, so that its reason is the one told.
 REPLY_MARGIN = 5.0
-#: Seconds that a server has to tell the network that we are gone, when that takes our signature.
-FAREWELL = 4.0
 #: Seconds that a link must have been ready for, for its loss not to count as a failed attempt.
 STABLE_AFTER = 10.0
 
@@ -115,7 +111,7 @@ class ProxyNetwork:
         self._online: Waiters[None] = Waiters()
         self._children: list[ProxyNetwork] = []
         where = [endpoints] if IStreamClientEndpoint.providedBy(endpoints) else list(endpoints)
-        self._dialler = Dialler(self.clock, where, backoff, _LinkFactory(self), self._failed)
+        self._dialler = Dialler(self.clock, where, backoff, _LinkFactory(self), self._failed, self._wants_links)
         #: The names of the network behind the server, since it lets us keep the key; for as long as it does.
         self._sealed_profile: Profile | None = None
         self._suspended = False
@@ -148,13 +144,12 @@ class ProxyNetwork:
 
     # The link.
 
-    @property
     def _wants_links(self) -> bool:
         return not (self._closed or self._suspended or self._leaving)
 
     def wants_link(self) -> bool:
         """May a connection that came about become the link?  An endpoint may not have minded being cancelled."""
-        return self.link is None and self._wants_links
+        return self.link is None and self._wants_links()
 
     def _failed(self, problem: Exception, next_server: bool = True) -> None:
         """An attempt came to nothing, or not to much."""
@@ -163,8 +158,7 @@ class ProxyNetwork:
         self._dialler.missed(next_server)
         self._resumed.fire(None)
         self.events.emit("disconnected", problem)
-        if self._wants_links:
-            self._dialler.later()
+        self._dialler.later()
 
     def link_made(self, link: ClientLink) -> None:
         """The carrier is there; READY is not."""
@@ -198,15 +192,14 @@ class ProxyNetwork:
         self._offline()
         if self._offline_for_good:
             self._give_up(problem)
-        if not self._wants_links:
+        if not self._wants_links():
             if link.ready:
                 self.events.emit("disconnected", problem)
         elif link.ready and self.clock.seconds() - self._ready_since >= STABLE_AFTER:
             self._dialler.failures = 0
             log.warn("the link to the proxy server is lost: {problem}", problem=str(problem))
             self.events.emit("disconnected", problem)
-            if self._wants_links:
-                self._dialler.later()
+            self._dialler.later()
         else:
             self._failed(problem, next_server=not link.ready)
         self._gone.fire(None)
@@ -393,7 +386,7 @@ class ProxyNetwork:
             self._tell_resumed()
         elif self._closed or self._offline_for_good:
             self._resumed.fire(None)
-        elif self.link is None and self._wants_links:
+        elif self.link is None:
             self._dialler.now()
         return resumed
 
@@ -423,7 +416,8 @@ class ProxyNetwork:
         self._resumed.fire(None)
         left = self._left.wait()
         if not self._leaving:
-            farewell = self._take_leave()
+            link = self.ready_link
+            farewell = succeed(None) if link is None else link.farewell(self._topics, self.listener is not None)
             self._leaving = True
             self._offline()
             farewell.addCallback(lambda _: self._stop(problem)).addCallback(self._has_left)
@@ -439,27 +433,8 @@ class ProxyNetwork:
 
     def _has_left(self, _: None) -> None:
         self._leaving = False
-        if self._wants_links:  # it was resumed meanwhile
-            self._dialler.now()
+        self._dialler.now()  # if it was resumed meanwhile
         self._left.fire(None)
-
-    def _take_leave(self) -> Deferred[Any]:
-        """
-        Tell the server that we shall not be back in a moment, so that nobody is to find us.
-
-        :returns: a Deferred that fires when the server needs us no more: to take back what we have signed, it takes
-            our signature.
-        """
-        link = self.ready_link
-        if link is None:
-            return succeed(None)
-        if link.sealed is not None:
-            return link.request(EventType.FAREWELL).addTimeout(FAREWELL, self.clock).addErrback(_trap_ours)
-        for topic in self._topics:
-            link.request(EventType.LEAVE, topic).addErrback(_trap_ours)
-        if self.listener is not None and Feature.ROLES in link.features:
-            link.request(EventType.UNLISTEN).addErrback(_trap_ours)
-        return succeed(None)
 
     @property
     def _offline_for_good(self) -> bool:
@@ -480,11 +455,6 @@ class _LinkFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> ClientLink | None:
         return ClientLink(self.network) if self.network.wants_link() else None
-
-
-def _trap_ours(failure: Failure) -> None:
-    """No answer is waited for."""
-    failure.trap(SpaceswarmError, TimeoutError)
 
 
 def _time_out(result: IProtocol | Failure, seconds: float) -> IProtocol | Failure:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import txaio
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError, succeed
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.python.failure import Failure
 
 from spaceswarm_proxy.errors import (
     ConnectCancelledError,
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 log = txaio.make_logger()
 
+#: Seconds that a server has to tell the network that we are gone, when that takes our signature.
+FAREWELL = 4.0
 #: Seconds that a stream which we have ended waits for a JavaScript server's CLOSE before we send it.
 CLOSE_GRACE = 10.0
 
@@ -166,6 +170,23 @@ class ClientLink(Link):
             done.callback(None)
         self.send(event)
         return done
+
+    def farewell(self, topics: Iterable[bytes], listening: bool) -> Deferred[None]:
+        """
+        Tell the server that we shall not be back in a moment, so that nobody is to find us.
+
+        :param topics: those that were joined.
+        :param listening: are streams taken?
+        :returns: a Deferred that fires when the server needs us no more: to take back what we have signed, it takes
+            our signature.
+        """
+        if self.sealed is not None:
+            return self.request(EventType.FAREWELL).addTimeout(FAREWELL, self.clock).addErrback(_trap_ours)
+        for topic in topics:
+            self.request(EventType.LEAVE, topic).addErrback(_trap_ours)
+        if listening and Feature.ROLES in self.features:
+            self.request(EventType.UNLISTEN).addErrback(_trap_ours)
+        return succeed(None)
 
     def _next_request(self) -> int:
         self._last_request = self._last_request % (2**31 - 1) + 1
@@ -336,6 +357,11 @@ def _opener(event: Event) -> Peer:
     """The peer that opened a stream to us; a topic of zeros stands for none."""
     known = event.topic is not None and len(event.topic) == TOPIC_LENGTH and any(event.topic)
     return Peer.from_id(event.peer or b"", frozenset({event.topic or b""} if known else ()))
+
+
+def _trap_ours(failure: Failure) -> None:
+    """No answer is waited for."""
+    failure.trap(SpaceswarmError, TimeoutError)
 
 
 def status_detail(link: Any) -> str:

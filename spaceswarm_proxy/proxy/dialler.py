@@ -37,10 +37,12 @@ class Dialler:
         backoff: Callable[[int], float],
         factory: IProtocolFactory,
         failed: Callable[[Exception], None],
+        is_wanted: Callable[[], bool],
     ) -> None:
         """
         :param backoff: attempt (0, 1, ...) -> seconds before it.
         :param failed: told when an attempt has come to nothing, unless it was stopped.
+        :param is_wanted: is there to be a link at all?
         """
         self.endpoints = endpoints
         self.backoff = backoff
@@ -49,6 +51,7 @@ class Dialler:
         self._clock = clock
         self._factory = factory
         self._failed = failed
+        self._is_wanted = is_wanted
         self._next = 0
         self._retry: Any = None
         self._attempt: Deferred[Any] | None = None
@@ -82,7 +85,7 @@ class Dialler:
             self._attempt.cancel()
 
     def _soon(self, delay: float) -> None:
-        if self.endpoints and self._retry is None:
+        if self.endpoints and self._retry is None and self._is_wanted():
             self._retry = self._clock.callLater(delay, self._dial)
 
     def _dial(self) -> None:

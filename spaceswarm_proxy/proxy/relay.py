@@ -120,6 +120,7 @@ class Relay(Protocol):
             self.link.upstreams.gone(self)
         else:
             mux.reset(stream, StreamResetError(reason.getErrorMessage()))
+            self.link.upstreams.torn(self)
 
     # The stream's side.
 

@@ -105,7 +105,7 @@ class SealedStreams:
             pending.done.callback(result)
             return
         left = self.labels.left(pending.labels, result.value)
-        if left and not pending.done.called and not self._link.closing:
+        if left:
             self._link.send_connect(pending._replace(labels=left))
         else:
             pending.fail(as_connect_error(result.value))

@@ -38,7 +38,7 @@ log = txaio.make_logger()
 MAX_HANDSHAKES = 1024
 PATIENCE = 60.0
 #: Signatures and messages that are being made, by a keeper that takes its time.
-MAX_ASKED = 1024
+MAX_ASKED = 6144
 
 
 class Kept(NamedTuple):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from spaceswarm_proxy.proxy.mux import MuxStream
     from spaceswarm_proxy.proxy.server_link import ServerLink
 
+#: Seconds after a peer's stream has broken off at which its topic is looked up again, for who connects only to peers of
+#: whom it is told just then.  About as long as a swarm of ours tries by itself.
+LOOK_AGAIN = (1.0, 6.0, 20.0)
 #: Stands where a topic is expected and there is none: a connection to a peer that was found otherwise.
 NO_TOPIC = bytes(TOPIC_LENGTH)
 
@@ -33,10 +36,11 @@ class Upstreams:
     One for each link.  A connection is counted from the dial, or the peer's knock, until it is lost.
 
     Clients without *replies* are JavaScript ones, and need looking after: they ask again and again for a peer that
-    they have, cannot tell two connections with one peer apart, and do not close a stream that the peer has ended.
+    they have, cannot tell two connections with one peer apart, do not close a stream that the peer has ended, and have
+    no way to ask for a peer again that they have lost.
     """
 
-    __slots__ = ("_dials", "_half_closed", "_known", "_link", "_single", "count")
+    __slots__ = ("_again", "_dials", "_half_closed", "_known", "_link", "_single", "count")
 
     def __init__(self, link: ServerLink) -> None:
         self._link = link
@@ -50,6 +54,8 @@ class Upstreams:
         self._single: dict[bytes, Relay | Dial] | None = None
         # Relays whose peer has ended, and when that is passed on as CLOSE.
         self._half_closed: dict[Relay, float] | None = None
+        # For clients without replies: topics to be looked up again, and when.
+        self._again: dict[bytes, list[float]] | None = None
 
     @property
     def _replies(self) -> bool:
@@ -262,6 +268,14 @@ class Upstreams:
         else:
             self.ended(relay)
 
+    def torn(self, relay: Relay) -> None:
+        """The peer's stream has broken off; it may be back soon."""
+        if not self._replies:
+            now = self._link.clock.seconds()
+            if self._again is None:
+                self._again = {}
+            self._again[relay.topic] = [now + delay for delay in LOOK_AGAIN]
+
     def answered(self, relay: Relay) -> None:
         """The client still has something to say to a peer that has ended."""
         if self._half_closed is not None and relay in self._half_closed:
@@ -293,9 +307,20 @@ class Upstreams:
             dial.deferred.cancel()
         for relay in [relay for relay, when in (self._half_closed or {}).items() if now >= when]:
             self._close_half_closed(relay)
+        if self._again:
+            self._look_again(now)
+
+    def _look_again(self, now: float) -> None:
+        again, self._again = self._again or {}, None
+        for topic, times in again.items():
+            membership = self._link.memberships.get(topic)
+            if now >= times[0] and membership is not None and membership.lookup is not None:
+                membership.lookup.refresh()
+        left = {topic: [when for when in times if when > now] for topic, times in again.items()}
+        self._again = {topic: times for topic, times in left.items() if times}
 
     def abandon(self) -> None:
         """The link is gone; so are its dials.  The relays have been told, each by its stream."""
         for dial in tuple(self._dials or ()):
             dial.deferred.cancel()
-        self._half_closed = None
+        self._half_closed = self._again = None

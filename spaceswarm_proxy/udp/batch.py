@@ -8,7 +8,7 @@ Words of a ``struct mmsghdr``::
 
     name  name length  vectors  vector count  control  control length  flags  length
 
-and of a ``struct iovec``: ``base  length``.
+and of a ``struct iovec``: base, then length.
 """
 
 from __future__ import annotations
@@ -79,7 +79,9 @@ class Batch:
     """Buffers for a batch of datagrams, and for the answers to them."""
 
     def __init__(self, receive: Callable[..., int], send: Callable[..., int]) -> None:
-        """:param receive, send: the two functions of the C library."""
+        """
+        :param receive, send: the two functions of the C library.
+        """
         self._receive, self._send = receive, send
         self._names_buffer = bytearray(SLOTS * _NAME_LENGTH)
         self._names = memoryview(self._names_buffer)

@@ -65,6 +65,9 @@ class UDXCore:
         self.closed_for_good = False
         #: Told that one stream more, or less, goes over a socket: its number, and 1 or -1.
         self.uses: Callable[[int, int], None] = _nobody_counts
+        #: Calls :meth:`flush` for a stream that was written to outside of a turn, and has nothing on the way: there is
+        #: nothing to wait for.  By default, such a one waits for the turn like all others.
+        self.at_once: Callable[[Stream], None] = self.touched
         #: Packets of streams that are not there; packets that were passed on.
         self.strays = 0
         self.relayed = 0
@@ -222,22 +225,36 @@ class UDXCore:
         if not self._in_turn and len(self._touched) == 1:
             self._wake()
 
+    def written(self, stream: Stream) -> None:
+        """A stream has something more to send."""
+        if self._in_turn or stream.is_waiting:
+            self.touched(stream)
+        else:
+            self.at_once(stream)
+
     def turn(self, now: float) -> None:
-        """What was to be received has been: tell the owners, and send what is owed."""
+        """
+        What was to be received has been: tell the owners, and send what is owed.
+
+        The owners come first: what they pass on is waited for.
+        """
         self._now = now
         self._in_turn = True
         try:
             while self._touched:
                 touched, self._touched = self._touched, []
-                for stream in touched:
-                    stream.settle(now)
                 self._deliver(touched)
                 for stream in touched:
                     stream.is_touched = False
-                    stream.flush(now)
-                    self._queue(stream)
+                    stream.settle(now)
+                    self.flush(stream, now)
         finally:
             self._in_turn = False
+
+    def flush(self, stream: Stream, now: float) -> None:
+        """Send what a stream owes, and what it may send."""
+        stream.flush(now)
+        self._queue(stream)
 
     def _deliver(self, touched: list[Stream]) -> None:
         """Tell the owners of these; where one of them fails, the others are told in another turn."""

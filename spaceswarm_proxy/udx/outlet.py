@@ -2,13 +2,15 @@
 The way out of a stream: what its packets say of it, and where they go.
 
 All packets carry how far everything has arrived, and how much more may come.  An acknowledgement that is owed goes
-with the next new data, or by itself at the end of the turn.
+with the next new data, or by itself at the end of the turn; that of a lone packet waits a moment for new data to go
+with, as an answer may follow it at once.
 
 :source: spec/udx.md, sections 2, 6 and 9.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import Protocol
 
 from spaceswarm_proxy.errors import ValueTooLargeError
@@ -38,6 +40,7 @@ class Outlet:
     """What of a :class:`~spaceswarm_proxy.udx.stream.Stream` sends; not used by itself."""
 
     __slots__ = (
+        "_ack_at",
         "_ack_owed",
         "_advertised",
         "_sink",
@@ -64,7 +67,9 @@ class Outlet:
         self.receiver = Receiver(remote_first, window)
         self.sender = Sender(first, self._emit, now)
         self._sink = sink
+        # Is an acknowledgement owed now; or when, at the latest, if nothing goes that takes it along?
         self._ack_owed = False
+        self._ack_at = inf
         # The last window that the remote was told.
         self._advertised = window
 
@@ -92,8 +97,7 @@ class Outlet:
         if not taken:
             self._wait_for_room()
         elif flight.first == self.sender.next and not (flight.padding or receiver.has_gaps):
-            self._ack_owed = False
-            self._advertised = window
+            self._acknowledged(window)
         return taken
 
     # All others.
@@ -101,13 +105,18 @@ class Outlet:
     def _send_state(self) -> None:
         """Say how far everything has arrived."""
         receiver, sender = self.receiver, self.sender
-        self._ack_owed = False
-        self._advertised = receiver.window
+        self._acknowledged(receiver.window)
         ranges = receiver.ranges() if receiver.has_gaps else ()
         state = encode_state(self.remote_id, receiver.window, sender.next, receiver.expected, ranges)
         if not self._sink.send(self.socket, self.address, state):
             self._ack_owed = True
             self._wait_for_room()
+
+    def _acknowledged(self, window: int) -> None:
+        """The remote is told how far everything has arrived, and how much more may come."""
+        self._ack_owed = False
+        self._ack_at = inf
+        self._advertised = window
 
     def _send_plain(self, flags: int, payload: bytes = b"") -> bytes:
         """

@@ -133,6 +133,8 @@ class LossDetector:
         :returns: flights that are lost by now, as others have arrived that were sent later.
         """
         self.late_at = inf
+        if not self._flights.flying:
+            return []
         newest = self.newest_sent_at, self._newest_end
         patience = self._newest_round_trip + self._reordering(recovering)
         lost = []

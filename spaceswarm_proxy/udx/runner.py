@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from spaceswarm_proxy.udp.port import UDPPort
 from spaceswarm_proxy.udx.core import MAX_STREAMS, UDXCore
+from spaceswarm_proxy.udx.stream import Stream
 
 
 class StreamsRunner:
@@ -29,6 +30,7 @@ class StreamsRunner:
         :param clock: tells the time, in seconds.
         """
         self.core = UDXCore(SystemRandom(), self._send, self._send_bunch, self._wake, max_streams)
+        self.core.at_once = self._flush
         self.now = clock
         self._reactor = reactor
         self._find_port = find_port
@@ -69,6 +71,10 @@ class StreamsRunner:
         """Call a function in the next turn of the reactor."""
         call: IDelayedCall = self._reactor.callLater(0, function)
         return call
+
+    def _flush(self, stream: Stream) -> None:
+        self.core.flush(stream, self.now())
+        self._arm()
 
     def _wake(self) -> None:
         if self._soon is None:

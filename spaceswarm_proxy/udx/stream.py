@@ -45,6 +45,9 @@ HIGH_WATER = 256 << 10
 LOW_WATER = 128 << 10
 #: Bytes that are held for a user who does not read.
 RECEIVE_WINDOW = 4 << 20
+#: Seconds that the acknowledgement of a lone packet waits for something to go with: less than the 2 ms that a remote
+#: gives it, beside two round trips, before it sends the packet again.
+ACK_DELAY = 0.001
 #: Seconds that a remote may go on sending to somebody who has closed.
 LINGER = 10.0
 #: Packets of a train from which on it pays to compare all headers at once.
@@ -56,6 +59,9 @@ class Carrier(Sink, Protocol):
 
     def touched(self, stream: Stream) -> None:
         """Something is to be told or sent at the end of the turn."""
+
+    def written(self, stream: Stream) -> None:
+        """Something is to be sent, at the end of the turn at the latest."""
 
     def waits(self, stream: Stream) -> None:
         """The system took no more from this stream: it is told when it does."""
@@ -190,7 +196,8 @@ class Stream(Outlet):
         if self.closed or self.sender.ending or not data:
             return True
         self.sender.queue.add(data)
-        self._touch()
+        if not self.is_touched:
+            self._carrier.written(self)
         self._full = self._full or self.sender.queue.length > HIGH_WATER
         return not self._full
 
@@ -259,9 +266,16 @@ class Stream(Outlet):
         position += len(payloads) * stride
         _, window, seq, ack = PLAIN.unpack_from(data, position - stride)
         self._news.arrived += self.receiver.receive_next(payloads)
-        self._ack_owed = True
+        self._owe(len(payloads), now)
         self._progress(seq, window, ack, (), now)
         return min(position, len(data))
+
+    def _owe(self, count: int, now: float) -> None:
+        """So many packets are to be acknowledged: one may wait for an answer, the next one does not wait any more."""
+        if count == 1 and self._ack_at == inf and not self.receiver.has_gaps:
+            self._ack_at = now + ACK_DELAY
+        else:
+            self._ack_owed = True
 
     def _run(self, data: memoryview, position: int, segment: int, stride: int, key: int) -> list[memoryview]:
         """:returns: the payloads of a run, packet by packet."""
@@ -376,6 +390,7 @@ class Stream(Outlet):
         if self._move_until is not None and self.sender.unacknowledged >= self._move_until:
             self._move_until = None
             self._news.moved()
+            self._carrier.touched(self)  # In this turn its owner has been told all already.
             if self.watcher is not None:
                 self.watcher.path_moved()
 
@@ -395,12 +410,17 @@ class Stream(Outlet):
         if not self._is_active:
             return
         self.sender.transmit(now)
-        if self._ack_owed:
+        if self._ack_owed or self._ack_at <= now:
             self._send_state()
         if self.sender.done:
             self._end_if_done(now)
         if self._full and self.sender.queue.length <= LOW_WATER:
             self._touch()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Has what is written to wait, for the connection, or for what is on the way already?"""
+        return len(self.sender.flights) > 0 or not self._is_active
 
     @property
     def _is_active(self) -> bool:
@@ -424,7 +444,7 @@ class Stream(Outlet):
         """:returns: when :meth:`advance` has something to do; infinite without anything."""
         if not self._is_active:
             return inf
-        return min(self.sender.next_deadline(), self._keep_alive_at, self._linger_until)
+        return min(self.sender.next_deadline(), self._ack_at, self._keep_alive_at, self._linger_until)
 
     def advance(self, now: float) -> None:
         """Do what is due."""

@@ -16,6 +16,9 @@ from spaceswarm_proxy.transport import StreamTransport
 from spaceswarm_proxy.udx.runner import StreamsRunner
 from spaceswarm_proxy.udx.stream import Stream
 
+#: Bytes of a piece, on the average, below which it costs less to join them than to handle each.
+_SHORT = 4 * 1024
+
 
 @implementer(IMessageTransport)
 class UDXTransport(StreamTransport):
@@ -46,8 +49,12 @@ class UDXTransport(StreamTransport):
         stream.owner = self
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
-        """Send the pieces; they are put together when packets are cut."""
-        for piece in iovec:
+        """Send the pieces; long ones stay as they are, as they are copied when packets are cut."""
+        pieces = list(iovec)
+        if sum(map(len, pieces)) < _SHORT * len(pieces):
+            self.write(b"".join(pieces))
+            return
+        for piece in pieces:
             self.write(piece)
 
     # Messages.

@@ -8,8 +8,9 @@ from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.frames import encode_frame
+from spaceswarm_proxy.crypto.message_cipher import OVERHEAD
 from spaceswarm_proxy.crypto.noise import Handshake, SessionKeys
-from spaceswarm_proxy.crypto.secret_stream import MAX_MESSAGE, OVERHEAD, SecretStream, stream_id
+from spaceswarm_proxy.crypto.secret_stream import MAX_MESSAGE, SecretStream, stream_id
 from spaceswarm_proxy.errors import FrameError, HandshakeError, StreamDamagedError
 from tests.crypto.connect_vectors import CLIENT, CLIENT_EPHEMERAL, SERVER, SERVER_EPHEMERAL, VECTORS
 
@@ -182,14 +183,6 @@ class MessageTests(SynchronousTestCase):
         bytes_sent = output(writer) + encode_frame(bytes(20)) + b"\xff\xff\xff"
         problem = self.assertRaises(StreamDamagedError, reader.receive, bytes_sent)
         self.assertEqual(("bad-tag", [b"good"]), (problem.kind, problem.decoded))
-
-    def test_no_memory(self) -> None:
-        """Between two messages nothing of their size is kept."""
-        writer, reader = two(LABELS[:1])
-        writer.send(bytes(100_000))
-        reader.receive(output(writer))
-        assert reader._pull is not None
-        self.assertEqual((None, None), (writer._push.rawbuf, reader._pull.rawbuf))
 
     def test_counters(self) -> None:
         """They count as the reference does: lengths only of what is sent, headers not at all."""

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.dht import requests
 from spaceswarm_proxy.dht.contact import contact_at
+from spaceswarm_proxy.dht.core import LEFT_OUT
 from spaceswarm_proxy.dht.joining import MAX_RETRY, MORE_STABLE, STABLE
 from spaceswarm_proxy.dht.sockets import CLIENT_SOCKET, SERVER_SOCKET
 from spaceswarm_proxy.dht.upkeep import TICK
@@ -276,6 +277,37 @@ class FirewallTests(JoiningTestCase):
         self.world.run_until(lambda: "ready" in host.reports, 2)
         self.world.run(60)
         self.assertEqual((host.core.firewalled, host.core.request_socket), (True, CLIENT_SOCKET))
+
+
+class DownTests(JoiningTestCase):
+    """Bootstrap nodes that are down."""
+
+    def host(self, *bootstrap: Host) -> Host:
+        """A node that begins with these, and has looked around."""
+        host = self.world.host(ephemeral=True, bootstrap=tuple(node.address for node in bootstrap))
+        self.world.run_until(lambda: "ready" in host.reports)
+        return host
+
+    def test_one_is_down(self) -> None:
+        """It is waited for once, and then left in peace for a while; queries take no time."""
+        down = self.world.host(ephemeral=False)
+        self.world.unplug(down)
+        host = self.host(down, self.nodes[0])
+        begun, ends = self.world.now, list[float]()
+        self.assertEqual([self.nodes[0].address], list(host.core.beginnings(begun)))
+        host.begin(host.core.find_node(bytes(32), on_end=lambda problem, now: ends.append(now)))
+        self.world.run_until(lambda: bool(ends))
+        self.assertLess(ends[0] - begun, requests.TIMEOUT)
+        later = host.core.beginnings(begun + LEFT_OUT)
+        self.assertEqual([down.address, self.nodes[0].address], list(later))
+
+    def test_all_are_down(self) -> None:
+        """Then there is nobody else to begin with."""
+        host = self.host(self.nodes[0])
+        self.world.unplug(self.nodes[0])
+        host.begin(host.core.find_node(bytes(32)))
+        self.world.run(20)
+        self.assertEqual([self.nodes[0].address], list(host.core.beginnings(self.world.now)))
 
 
 class RestartTests(JoiningTestCase):

@@ -96,7 +96,7 @@ class Walk:
     def nearest(self, target: bytes, count: int) -> list[bytes]:
         return self.known[:count]
 
-    def beginnings(self) -> Iterable[bytes]:
+    def beginnings(self, now: float) -> Iterable[bytes]:
         return self.bootstrap
 
     def requests_under_way(self) -> int:

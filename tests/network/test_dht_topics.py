@@ -140,6 +140,25 @@ class AnnouncementTests(DHTNetworkTestCase):
             expected = tuple(network.listener.relay_addresses)  # type: ignore[union-attr]
             self.assertEqual({expected}, self.relays(network))
 
+    def test_listener_being_opened(self) -> None:
+        """An announcement waits for a listener that is being opened: one round tells the nodes that lead to it."""
+        one, _ = self.pair()
+        listening, announced = one.listen(Collector()), one.announce(ROOM).flushed()
+        self.reactor.elapse(TIMES.pause / 2)
+        port = self.successResultOf(listening)
+        self.successResultOf(announced)
+        self.assertEqual({tuple(port.relay_addresses)}, self.relays(one))  # type: ignore[attr-defined]
+
+    def test_listener_that_does_not_open(self) -> None:
+        """If that comes to nothing, it is announced without."""
+        one, _ = self.pair()
+        listening, announced = one.listen(Collector()), one.announce(ROOM).flushed()
+        listening.addErrback(lambda _: None)
+        listening.cancel()
+        self.reactor.elapse(TIMES.pause / 2)
+        self.successResultOf(announced)
+        self.assertEqual({()}, self.relays(one))
+
     def test_relays_change(self) -> None:
         """When other nodes lead to it, it is announced again after a while; so it is when nothing listens."""
         one, _ = self.pair()

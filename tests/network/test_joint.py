@@ -69,6 +69,18 @@ class ProxiedNodeConformanceTests(ProxiedConformance, TestCase):
         return joined(self, far)
 
 
+class CustodialNodeConformanceTests(ProxiedNodeConformanceTests):
+    """Whoever has the keys: here the server has them all."""
+
+    modes = (False,)
+
+
+class MixedNodeConformanceTests(ProxiedNodeConformanceTests):
+    """And here those of some."""
+
+    modes = (True, False)
+
+
 class NodeBehindTwoConformanceTests(TwoProxiesConformance, TestCase):
     """Even with another proxy server in between."""
 

@@ -1,7 +1,8 @@
 """
 A network behind a proxy, over every kind of carrier, and behind two: the same promises, over real sockets.
 
-A class here is a carrier, what the server shows, and who has the clients' keys; more are where those networks are tested.
+A class here is a carrier, what the server shows, and who has the clients' keys; more are where those networks are
+tested.
 """
 
 from __future__ import annotations

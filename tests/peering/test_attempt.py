@@ -51,8 +51,9 @@ class LabelTests(TestCase):
         await self.serve(SPACESWARM.with_stream_label(LABELS[-1]))
         node = self.net.node()
         await self.talk(node, LABELS[-1])
-        self.assertEqual((LABELS[-1], True), (node._securing.labels[0], node._securing.is_certain))
-        self.assertEqual(set(LABELS), set(node._securing.labels))
+        labels = node._securing.labels
+        self.assertEqual((LABELS[-1], True), (labels.all[0], labels.are_certain))
+        self.assertEqual(set(LABELS), set(labels.all))
         await self.talk(node, LABELS[-1])
 
     async def test_unknown_label(self) -> None:

@@ -135,6 +135,16 @@ class SetupTests(ClientTestCase):
 class ReconnectTests(ClientTestCase):
     """Attempts, and the waits between them."""
 
+    def test_closed_when_told(self) -> None:
+        """Who closes it, or suspends it, on hearing that it is offline is not connected again."""
+        for leave in ("close", "suspend"):
+            world = ClientWorld(None)
+            world.network.events.on("disconnected", lambda _, world=world, leave=leave: getattr(world.network, leave)())
+            world.cut()
+            world.pass_time(60)
+            self.assertEqual(1, len(world.endpoint.attempts))
+            self.closes(world)
+
     def test_backoff(self) -> None:
         """The n-th failure is followed by the back-off's n-th wait; a success begins anew."""
         world = ClientWorld()

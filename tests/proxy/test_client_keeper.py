@@ -175,6 +175,19 @@ class LyingTests(KeeperTestCase):
             self.fails(keeper.sign(SPACESWARM, CLAIM), HandshakeError)
             self.fails(keeper.prove(bytes(32)), HandshakeError)
 
+    def test_lengths(self) -> None:
+        """A public key and a hash have their lengths, or there are no keys."""
+        for kind, lies in ((UNSEAL, {"key": b"short"}), (SEAL, {"token": bytes(65)})):
+            handshake = self.keeper(self.lying(kind, **lies)).handshake(SPACESWARM)
+            peer = OwnKeptHandshake(SPACESWARM, PEER, OWN.public_key)
+            asked = handshake.read(now(peer.write(b"")))
+            if kind == SEAL:
+                self.answer(asked)
+                asked = handshake.write(b"")
+            self.fails(asked, HandshakeError)
+            self.assertIsNone(handshake.keys)
+            handshake.close()
+
     def test_visited(self) -> None:
         """A lie about a visitor's handshake, or none, is a visitor that can't connect, and no stream to anybody."""
         for kind, lies in (

@@ -21,11 +21,12 @@ from spaceswarm_proxy.errors import (
 from spaceswarm_proxy.interfaces import ISealedNetwork, Peer
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.network.pipe import pipe
-from spaceswarm_proxy.proxy.client import FAREWELL, ProxyNetwork
+from spaceswarm_proxy.proxy.client import ProxyNetwork
+from spaceswarm_proxy.proxy.client_link import FAREWELL
 from spaceswarm_proxy.proxy.features import Feature
 from spaceswarm_proxy.secret.transport import SecretTransport
 from tests.keepers import FakeKeeper
-from tests.network.support import Collector, Echo, Recorder
+from tests.network.support import Collector, Echo, Finder, Recorder
 from tests.proxy.sealed_world import SERVER, SOMEBODY, SealedTestCase
 from tests.proxy.world import TOPIC
 
@@ -608,6 +609,8 @@ class LeaveTests(SealedTestCase):
         """From the first moment, nothing more is asked of the server that is being left."""
         other, one = self.client(), self.client()
         self.listener(other)
+        one.lookup(TOPIC, Finder())
+        self.settle()
         self.never_answer()
         suspended = one.suspend()
         attempt = one.connect(Peer.keyed(other.public_key), Collector(Recorder))

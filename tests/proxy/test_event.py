@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.codec.varint import encode_varint
+from spaceswarm_proxy.crypto.keeper import CHALLENGE_LENGTH, TOKEN_LENGTH
+from spaceswarm_proxy.crypto.noise import HASH_LENGTH, MAX_MESSAGE
+from spaceswarm_proxy.crypto.profile import PROFILES
 from spaceswarm_proxy.errors import EventError, LimitError, PeerUnreachableError
+from spaceswarm_proxy.proxy import asks, sealer
+from spaceswarm_proxy.proxy.client_link import FAREWELL
 from spaceswarm_proxy.proxy.event import (
     FIELDS,
     MAX_TEXT,
@@ -23,6 +28,7 @@ from spaceswarm_proxy.proxy.event import (
     tell_problem,
     told_problem,
 )
+from spaceswarm_proxy.proxy.introduction import MAX_LABEL, MAX_LABELS
 from spaceswarm_proxy.proxy.wire import decode, encode, grammar_decode, grammar_encode
 from tests.proxy.strategies import VECTORS, bodies, events, int32
 
@@ -249,6 +255,24 @@ class PageTests(SynchronousTestCase):
             rows[int(number)] = (name, {"varint": 0, "bytes": 2}[re.split("[ ,]", wire)[0]])
             self.assertEqual(bytes.fromhex(key.strip("`")), encode_varint(int(number) << 3 | rows[int(number)][1]))
         self.assertEqual(rows, {number: (name, wire) for number, (name, wire, _) in FIELDS.items()})
+
+    def test_end_to_end(self) -> None:
+        """The page's numbers of end-to-end mode are those that hold."""
+        for text in (
+            f"{CHALLENGE_LENGTH} fresh random",
+            f"at most {MAX_LABELS} of at most {MAX_LABEL} characters",
+            f"waits {asks.PATIENCE:g} s for an answer, and has at most {asks.MAX_ASKS:,} questions open",
+            f"messages have {MAX_MESSAGE:,} bytes at most",
+            f"that of the whole handshake, {HASH_LENGTH} bytes",
+            f"so do {sealer.PATIENCE:g} s",
+            f"a token that is not {TOKEN_LENGTH} bytes",
+            f"more than {sealer.MAX_HANDSHAKES:,} handshakes at a time",
+            f"more than {sealer.MAX_ASKED:,} questions",
+            f"waits {FAREWELL:g} s for the REPLY",
+            f"{MAX_TEXT:,} bytes\nare looked at",
+            " or ".join(f"`{name}`" for name in PROFILES),
+        ):
+            self.assertIn(text, self.page)
 
     def test_every_field_is_written_under_its_key(self) -> None:
         """By hand, each field has the key that the grammar gives it."""

@@ -64,6 +64,14 @@ class NodeTestCase(DHTNetworkTestCase):
         self.wait(Deferred.fromCoroutine(look()))
         return len(keys)
 
+    def is_found(self, public_key: bytes) -> bool:
+        """Does its key lead anywhere?"""
+
+        async def look() -> bool:
+            return bool([reply async for reply in self.node.find_peer(public_key)])
+
+        return self.wait(Deferred.fromCoroutine(look()))
+
     def counted(self) -> list[str]:
         """:returns: a list of what the server's node is asked to tell others, which grows."""
         asked: list[str] = []
@@ -235,13 +243,7 @@ class GraceTests(NodeTestCase):
         self.assertEqual(1, self.told())
         self.reactor.elapse(15)
         self.assertEqual(0, self.told())
-        self.assertEqual([], [reply for reply in self.replies(self.node.find_peer(self.key_pair.public_key))])
-
-    def replies(self, replies: Any) -> list[Any]:
-        async def collect() -> list[Any]:
-            return [reply async for reply in replies]
-
-        return self.wait(Deferred.fromCoroutine(collect()))
+        self.assertFalse(self.is_found(self.key_pair.public_key))
 
     def test_farewell(self) -> None:
         """A client that leaves is not waited for."""

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings, strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from spaceswarm_proxy.crypto.secret_stream import OVERHEAD
+from spaceswarm_proxy.crypto.message_cipher import OVERHEAD
 from spaceswarm_proxy.errors import FrameError, ProtocolError
 from spaceswarm_proxy.secret.connection import Settings
 from spaceswarm_proxy.secret.session import Session

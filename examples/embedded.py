@@ -1,8 +1,8 @@
 """
-A program with a proxy server inside, which leads clients to a TCP service of the same program.
+A service that is there already, and a proxy server embedded in the same program, which leads its clients to it.
 
-The service listens on this machine only, at a port that nobody needs to know: clients of the proxy server find it by
-its topic::
+The service is any that speaks TCP; ``embed`` is all that is new.  It listens on this machine only, at a port that
+nobody needs to know: clients of the proxy server find it by its topic::
 
     python examples/embedded.py
     spaceswarm pipe "examples/greeting" --proxy tcp:127.0.0.1:4978
@@ -28,15 +28,20 @@ class Greeting(Protocol):
         self.transport.loseConnection()
 
 
-async def main(reactor, listen="tcp:4978:interface=127.0.0.1"):
-    service = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory.forProtocol(Greeting))
+async def embed(reactor, listen, service):
+    """Let clients of a proxy server, listening at an endpoint, find a port of this machine by a topic."""
     hub = LocalHub()
     hub.announce_address(topic("examples/greeting"), "127.0.0.1", service.getHost().port)
     server = ProxyServer(hub.network())
-    port = await serverFromString(reactor, listen).listen(server)
-    reactor.addSystemEventTrigger("before", "shutdown", server.drain, 5.0)
+    reactor.addSystemEventTrigger("before", "shutdown", server.drain, 5.0)  # clients then have five seconds
+    return await serverFromString(reactor, listen).listen(server)
+
+
+async def main(reactor, listen="tcp:4978:interface=127.0.0.1"):
+    service = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory.forProtocol(Greeting))
+    port = await embed(reactor, listen, service)
     print(f"listening on port {port.getHost().port}")
-    await Deferred()  # until Ctrl-C; clients then have five seconds
+    await Deferred()  # until Ctrl-C
 
 
 if __name__ == "__main__":

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    connectProtocol,
+    quoteStringArgument,
+)
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from spaceswarm_proxy import LocalHub, ProxyNetwork, ProxyServer, TopicClientEndpoint, topic
 from spaceswarm_proxy._reactor import or_global
+from spaceswarm_proxy.testing import TestNet
 from tests.service.child import ROOT, Child
 
 EXAMPLES = ROOT / "examples"
@@ -88,6 +96,40 @@ class ExampleTests(TestCase):
         got = await self.finish(self.example("web.py", "get", "--proxy", proxy))
         self.assertRegex(got, r"^Hello peer \w{8}\.\.\., this is /a/page\.\n$")
 
+    async def test_chat(self) -> None:
+        """``chat.py``: what one types, the other reads; both hear who comes and goes."""
+        proxy = await self.proxy()
+        alice, bob = (self.example("chat.py", "a room", "--name", name, "--proxy", proxy) for name in ("alice", "bob"))
+        await gatherResults([alice.line("bob is here"), bob.line("alice is here")])
+        alice.transport.writeToChild(0, b"Hello!\n")
+        await bob.line("alice: Hello!")
+        alice.transport.closeStdin()
+        await self.finish(alice)
+        await bob.line("alice has left")
+        bob.transport.closeStdin()
+        await self.finish(bob)
+
+    async def test_filedrop(self) -> None:
+        """``filedrop.py``: who fetches has the file, under its name, and nothing else."""
+        data = bytes(range(256)) * 5000
+        (there := Path(self.mktemp())).mkdir()
+        (there / "a file").write_bytes(data)
+        where = f"spaceswarm:topic=a file:proxy={quoteStringArgument(await self.proxy())}"
+        self.example("filedrop.py", "drop", str(there.resolve() / "a file"), where)
+        self.assertEqual("received: a file\n", await self.finish(self.example("filedrop.py", "fetch", where)))
+        self.assertEqual([data], [path.read_bytes() for path in Path(self.directory).iterdir()])
+
+    async def test_amp(self) -> None:
+        """``amp.py``: answers and errors of remote calls come back, from one node to another."""
+        net = TestNet(self.reactor, 3)
+        self.addCleanup(net.close)
+        await net.ready()
+        node = ["--bootstrap", str(net.bootstrap[0]), "--host", LOCALHOST]
+        serving = self.example("amp.py", *node, "serve")
+        await serving.line("ready")
+        for numbers, answer in (("7", "2"), "3.5\n"), (("1", "0"), "not by zero\n"):
+            self.assertEqual(answer, await self.finish(self.example("amp.py", *node, "divide", *numbers)))
+
     async def test_embedded(self) -> None:
         """``embedded.py``: clients of its proxy server reach its TCP service by the topic."""
         program = self.example("embedded.py", f"tcp:0:interface={LOCALHOST}")
@@ -109,6 +151,8 @@ class ExampleTests(TestCase):
         self.assertIn("PASSED (successes=3)", await self.finish(trial))
 
     def test_all(self) -> None:
-        """No example is without its test."""
-        tested = {"echo.py", "web.py", "embedded.py", "local.py", "test_of_yours.py", "proxy.tac"}
-        self.assertEqual(tested, {path.name for path in EXAMPLES.iterdir() if path.is_file()})
+        """No example is without its test, or without its line in the overview."""
+        names = {path.name for path in EXAMPLES.iterdir() if path.is_file()} - {"README.md"}
+        tested = {name for name in names if f"``{name}``" in Path(__file__).read_text(encoding="utf-8")}
+        listed = re.findall(r"^\| \[`([\w.]+)`\]\(\1\)", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE)
+        self.assertEqual((names, sorted(names)), (tested, sorted(listed)))

@@ -3,55 +3,30 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
-import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import AccumulatingProtocol
+from twisted.internet.testing import AccumulatingProtocol, MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 import spaceswarm_proxy
-from spaceswarm_proxy import LocalHub, Swarm, topic
+from spaceswarm_proxy import Swarm, topic
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.commands import make_parser
-from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.service import Options
 from spaceswarm_proxy.testing import TestNet
 from tests.certificates import Authority, write
+from tests.docs.pages import ABSENT, DOCS, README, commands, execute, snippets
 from tests.service.child import ROOT
 
-README = ROOT / "README.md"
-DHT_PAGE = ROOT / "docs" / "dht.md"
-CONNECTIONS_PAGE = ROOT / "docs" / "connections.md"
+DHT_PAGE = DOCS / "dht.md"
+CONNECTIONS_PAGE = DOCS / "connections.md"
 #: A file that stands in a command as an example.
 FILE = re.compile(r"\b\w+\.pem\b|^tokens$")
-ABSENT = None if README.exists() else "the README is not installed"
-
-
-def snippets(page: Path = README) -> list[str]:
-    """:returns: the Python in it."""
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-
-
-def commands(page: Path = README) -> Iterator[list[str]]:
-    """:returns: the words of each line for a shell, without the remarks and redirections at its end."""
-    for line in re.findall(r"^    (\S.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
-        words = shlex.split(line, comments=True)
-        end = next((number for number, word in enumerate(words) if word in "<>"), len(words))
-        yield words[:end]
-
-
-async def execute(snippet: str, names: dict[str, Any]) -> None:
-    """Run Python that may await at its top level."""
-    code = compile(snippet, str(README), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    running = eval(code, names)
-    if inspect.iscoroutine(running):
-        await running
 
 
 class SnippetTests(TestCase):
@@ -62,7 +37,7 @@ class SnippetTests(TestCase):
 
     async def test_server_and_client(self) -> None:
         """The server's lines make a server, and the client's lines have a swarm meet another one there."""
-        serving, connecting, *_ = snippets()
+        connecting, serving = snippets()
         reactor: Any = or_global(None)
         there: dict[str, Any] = {"reactor": reactor}
         await execute(self.moved(serving, "ws:4977", "ws:0"), there)
@@ -80,7 +55,7 @@ class SnippetTests(TestCase):
         await met
 
     async def test_dht(self) -> None:
-        """The lines about the DHT find in it what they have put there; in the README, and on its own page."""
+        """The lines about the DHT find in it what they have put there."""
         reactor: Any = or_global(None)
         net = TestNet(reactor, 2)
         self.addCleanup(net.close)
@@ -89,36 +64,21 @@ class SnippetTests(TestCase):
         program, in_tests = snippets(DHT_PAGE)
         said: list[str] = []
         names = {"reactor": reactor, "print": lambda *words: said.append(" ".join(map(str, words)))}
-        await execute(self.moved(snippets()[2], 'profile="spaceswarm"', local), names)
-        self.assertIn("127.0.0.1:", said.pop())
         await execute(self.moved(program, 'bootstrap=["127.0.0.1:5000"]', local), names)
         self.assertIn("127.0.0.1:", said[0])
         self.assertEqual("b'hello'", said[-1])
         await execute(in_tests, {"reactor": reactor})
 
     async def test_connections(self) -> None:
-        """The lines about connections make one, and find each other by topic; in the README, and on their own page."""
+        """The lines about connections make one."""
         reactor: Any = or_global(None)
         net = TestNet(reactor, 5)
         self.addCleanup(net.close)
         await net.ready()
         local = f'reactor, bootstrap=["{net.bootstrap[0]}"], host="127.0.0.1", port=0'
-        for snippet in (
-            self.moved(snippets()[3], 'reactor, profile="spaceswarm"', local),
-            self.moved(snippets(CONNECTIONS_PAGE)[0], "DHTNode(reactor)", f"DHTNode({local})"),
-        ):
-            names: dict[str, Any] = {
-                "reactor": reactor,
-                "Served": Protocol,
-                "Asking": Protocol,
-                "factory": self.factory(),
-                "key_pair": KeyPair.generate(),
-            }
-            await execute(snippet, names)
-            self.assertIsInstance(names["protocol"], Protocol)
-            if "swarm" in names:
-                await names["swarm"].close()
-            await names["node"].close()
+        names: dict[str, Any] = {"reactor": reactor, "Served": Protocol, "Asking": Protocol}
+        await execute(self.moved(snippets(CONNECTIONS_PAGE)[0], "DHTNode(reactor)", f"DHTNode({local})"), names)
+        self.assertIsInstance(names["protocol"], Protocol)
 
     def moved(self, snippet: str, old: str, new: str) -> str:
         """:returns: the snippet with another endpoint in it: tests use no fixed ports."""
@@ -130,10 +90,18 @@ class SnippetTests(TestCase):
         factory.protocolConnectionMade = None  # type: ignore[attr-defined]
         return factory
 
-    def test_without_a_proxy(self) -> None:
+    async def test_other_networks(self) -> None:
         """What is said to stand in for the client's network is one."""
-        self.assertIn("# or LocalHub().network(), without a proxy", snippets()[1])
-        self.assertTrue(spaceswarm_proxy.INetwork.providedBy(LocalHub().network()))
+        net = TestNet(or_global(None), 1)
+        self.addCleanup(net.close)
+        await net.ready()
+        for line in re.findall(r"^# (network = .*?) +#", snippets()[0], re.MULTILINE):
+            local = f'DHTNetwork.start(reactor, bootstrap=["{net.bootstrap[0]}"], host="127.0.0.1", port=0)'
+            names = {name: getattr(spaceswarm_proxy, name) for name in ("DHTNetwork", "LocalHub")}
+            names["reactor"] = or_global(None)
+            await execute(line.replace("DHTNetwork.start(reactor)", local), names)
+            self.assertTrue(spaceswarm_proxy.INetwork.providedBy(names["network"]))
+            await names["network"].close()
 
     def test_names(self) -> None:
         """What is imported from us is public."""
@@ -148,14 +116,20 @@ class CommandTests(SynchronousTestCase):
 
     skip = ABSENT
 
-    def test_twistd(self) -> None:
-        """``twistd spaceswarm-proxy`` takes its options, where the files that they name are there."""
-        lines = [words for words in commands() if words[0] == "twistd" and "spaceswarm-proxy" in words]
-        self.assertTrue(lines)
+    def test_server(self) -> None:
+        """The server takes its options, where the files that they name are there."""
         directory = self.files()
-        for words in lines:
-            options = words[words.index("spaceswarm-proxy") + 1 :]
+        lines = [words[1:] for words in commands() if words[0] == "./serve"]
+        lines += [words[words.index("spaceswarm-proxy") + 1 :] for words in commands() if "spaceswarm-proxy" in words]
+        self.assertTrue(lines)
+        for options in lines:
             Options().parseOptions([FILE.sub(rf"{directory}/\g<0>", option) for option in options])
+
+    def test_endpoints(self) -> None:
+        """The endpoints of other programs are some."""
+        for words in commands():
+            if words[0] == ".venv/bin/twistd":
+                self.assertTrue(serverFromString(MemoryReactorClock(), words[words.index("--listen") + 1]))
 
     def files(self) -> str:
         """:returns: the directory with those files."""
@@ -182,7 +156,17 @@ class LinkTests(SynchronousTestCase):
     skip = ABSENT
 
     def test_links(self) -> None:
-        """Every link to a file of ours, in the README and in docs, leads to one."""
-        for page in (README, *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"):
-            for target in re.findall(r"\]\(([^):#]+)\)", page.read_text(encoding="utf-8")):
-                self.assertTrue((page.parent / target).exists(), f"{page.name}: {target}")
+        """Every link to a file of ours, and to a heading in one, leads to one."""
+        others = (README, ROOT / "benchmarks" / "README.md", ROOT / "examples" / "README.md")
+        for page in (*others, *DOCS.glob("*.md")):
+            for target in re.findall(r"\]\(([^):]+)\)", page.read_text(encoding="utf-8")):
+                path, _, heading = target.partition("#")
+                file = page.parent / path if path else page
+                self.assertTrue(file.exists(), f"{page.name}: {target}")
+                if heading:
+                    self.assertIn(heading, self.headings(file), f"{page.name}: {target}")
+
+    def headings(self, page: Path) -> set[str]:
+        """:returns: how the headings of a page are linked to."""
+        titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

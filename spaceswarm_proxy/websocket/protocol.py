@@ -142,13 +142,14 @@ class WebSocketProtocol(Protocol):
         self._held = 0
         self._deadline.stop()
         self._liveness.stop()
-        if not self._core.eof_sent:
+        refused = self._core.eof_sent
+        if not refused:
             self._core.receive_eof()
         if self._link is not None and self._inner is not None:
             self._link.connection_lost()
             self._inner.connectionLost(self._reason_for_user(reason))
         if not self.opened.called:
-            self.opened.errback(self._error or self._not_opened(reason))
+            self.opened.errback(self._error or self._not_opened(reason, refused))
 
     def pauseProducing(self) -> None:
         if not self._blocked:
@@ -246,10 +247,10 @@ class WebSocketProtocol(Protocol):
     def _opening_overdue(self) -> None:
         self.abort(ConnectTimeoutError("the opening handshake of the WebSocket took too long"))
 
-    def _not_opened(self, reason: Failure) -> ConnectError:
-        clean = reason.check(error.ConnectionDone)
+    def _not_opened(self, reason: Failure, refused: bool) -> ConnectError:
+        answered = refused or reason.check(error.ConnectionDone)
         problem = ConnectError(
-            f"the WebSocket did not open: {self._opening.refusal() if clean else reason.getErrorMessage()}"
+            f"the WebSocket did not open: {self._opening.refusal() if answered else reason.getErrorMessage()}"
         )
         problem.__cause__ = reason.value
         return problem

@@ -70,12 +70,13 @@ class OpeningTests(SynchronousTestCase):
         self.assertEqual(end.clock.getDelayedCalls(), [])
 
     def test_refused_by_server(self) -> None:
-        """A client whose request is refused closes the connection, and its error has the status."""
-        end = End(server=False).connect()
-        end.ours.dataReceived(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-        self.assertTrue(end.outer.disconnecting)
-        end.lose(error.ConnectionDone())
-        self.assertIn("403", end.opened[0].getErrorMessage())
+        """A client whose request is refused closes the connection; its error has the status, however that ends."""
+        for ending in (error.ConnectionDone(), error.ConnectionLost()):
+            end = End(server=False).connect()
+            end.ours.dataReceived(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+            self.assertTrue(end.outer.disconnecting)
+            end.lose(ending)
+            self.assertIn("403", end.opened[0].getErrorMessage())
 
     def test_refusal_is_heard(self) -> None:
         """A server that refuses shuts down its own direction only, drops what comes, and ends it all after a while."""

@@ -44,6 +44,7 @@ from spaceswarm_proxy.peering.room import RelayChoice
 from spaceswarm_proxy.peering.runner import Leave, PeeringRunner
 from spaceswarm_proxy.peering.sealing import Sealing
 from spaceswarm_proxy.peering.securing import Build, Securing, Streams, builder
+from spaceswarm_proxy.udx.stats import StreamStats
 
 log = txaio.make_logger()
 
@@ -78,6 +79,11 @@ class DHTNode(QueryNode):
     def _network_changed(self) -> None:
         self._peering.core.network_changed(self._peering.now())
         self._peering.arm()
+
+    @property
+    def stream_stats(self) -> StreamStats:
+        """What its streams have done so far; ``stats`` tells the rest."""
+        return StreamStats.of(self._peering.streams.core)
 
     # Connections.
 

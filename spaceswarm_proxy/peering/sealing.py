@@ -17,22 +17,25 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from spaceswarm_proxy.errors import ConnectCancelledError, StreamTimeoutError
-from spaceswarm_proxy.interfaces import Peer, PeerAddress, SealedAddress
+from spaceswarm_proxy.interfaces import ISignsOfLife, Peer, PeerAddress, SealedAddress
 from spaceswarm_proxy.peering.connection import Connection
 from spaceswarm_proxy.peering.runner import PeeringRunner
 from spaceswarm_proxy.udx.transport import UDXTransport
 
 log = txaio.make_logger()
 
-#: Seconds between signs of life until the remote is heard.
+#: Seconds between signs of life until the remote is heard, and in which it has to be heard when we are done with it.
 _WAITING = 1.0
+_FINISHING = 2.0
 
 #: Told once whether the remote was heard.
 Heard = Callable[[bool], None]
 
 
+@implementer(ISignsOfLife)
 class SealedTransport(UDXTransport):
     """A sealed stream, which ends when the remote is not heard in time."""
 
@@ -82,6 +85,25 @@ class SealedTransport(UDXTransport):
         """It is over."""
         self._tell_heard(False)
         super().stream_closed(problem)
+
+    @property
+    def raw_bytes_read(self) -> int:
+        """See :class:`~spaceswarm_proxy.interfaces.ISignsOfLife`."""
+        return self.bytes_read
+
+    @property
+    def raw_bytes_written(self) -> int:
+        """See :class:`~spaceswarm_proxy.interfaces.ISignsOfLife`."""
+        return self.bytes_written
+
+    def send_keep_alive(self) -> None:
+        """Show the remote where we are.  (That it is still there is for whoever has the keys to find out.)"""
+        self.stream.send_message(b"")
+
+    def _finish(self) -> None:
+        if self._heard is not None:
+            self._silence.reset(_FINISHING)
+        super()._finish()
 
     def _abort(self, error: Exception) -> None:
         self._tell_heard(False)

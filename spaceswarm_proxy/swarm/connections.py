@@ -34,7 +34,7 @@ from zope.interface import alsoProvides, implementer
 
 from spaceswarm_proxy._waiters import Waiters
 from spaceswarm_proxy.errors import SpaceswarmError, StreamStalledError
-from spaceswarm_proxy.interfaces import IByteCounts
+from spaceswarm_proxy.interfaces import IByteCounts, ISignsOfLife
 from spaceswarm_proxy.swarm.peer_info import PeerInfo
 
 log = txaio.make_logger()
@@ -117,7 +117,13 @@ class Connection:
 
     @property
     def is_active(self) -> bool:
-        """Has it carried data both ways?  For a transport that doesn't count, data from the peer must do."""
+        """
+        Has it carried something both ways, be it only signs of life?  For a transport that doesn't count, data from the
+        peer must do.
+        """
+        life: Any = ISignsOfLife(self.transport, None)
+        if life is not None:
+            return bool(life.raw_bytes_read and life.raw_bytes_written)
         counts: Any = IByteCounts(self.transport, None)
         if counts is None:
             return self._has_read
@@ -163,8 +169,10 @@ class Connection:
 
     def _begin(self) -> None:
         assert self.protocol is not None
+        assert self.transport is not None
+        self.peer_info.end_to_end = getattr(self.transport.getPeer(), "end_to_end", False)
         try:
-            self.protocol.makeConnection(self.transport)  # type: ignore[arg-type]
+            self.protocol.makeConnection(self.transport)
             while self._early and not self.has_ended:
                 self.protocol.dataReceived(self._early.popleft())
         except Exception:
@@ -201,6 +209,12 @@ class Connection:
         """The network: what it is called in logs."""
         named = ILoggingContext(self.protocol, None)
         return named.logPrefix() if named is not None else type(self.protocol or self).__name__
+
+    def prod(self) -> None:
+        """Send a sign of life, if there is such a thing: should the peer be gone, this ends the sooner."""
+        life: Any = ISignsOfLife(self.transport, None)
+        if life is not None:
+            life.send_keep_alive()
 
     # Ending.
 

@@ -2,12 +2,17 @@
 Making connections: whom to, when, how many at once, and when again.
 
 A peer's record goes round: found (or asked for) -> queued -> being dialled -> connected -> ended -> waiting -> queued
-... The rules are those of Hyperswarm 4 (priorities, back-off, explicit peers).  In two things this is more careful:
+... The rules are those of Hyperswarm 4 (priorities, back-off, explicit peers).  In some things this is more careful:
 
 * A peer that waits until it may be tried again is put in the queue early only by its first report in a round of a
   lookup; a network that reports the same peer again and again does not undo the back-off.
 * What fails because the network itself is not reachable does not count against the peer, and until it is, nothing is
   tried.
+* A connection that takes long does not keep others from being begun: see ``dialling``.
+* When a connection that the peer has made breaks off, we try as well, if we look for it; there only who made it does.
+* A queued peer is dropped when its turn comes and all topics that it was found under have been left.
+
+How much explicit peers take of ``max_peers`` is Hyperswarm's rule too; in its fork they take no more than others.
 """
 
 from __future__ import annotations
@@ -31,12 +36,14 @@ from spaceswarm_proxy.errors import (
 )
 from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.swarm.connections import Connection, State
+from spaceswarm_proxy.swarm.dialling import Dialling
 from spaceswarm_proxy.swarm.firewall import Firewall
 from spaceswarm_proxy.swarm.flushes import Flushes
 from spaceswarm_proxy.swarm.limits import SwarmLimits
 from spaceswarm_proxy.swarm.peer_info import PeerInfo
 from spaceswarm_proxy.swarm.queue import ShuffledQueue
-from spaceswarm_proxy.swarm.retry import EAGER_ATTEMPTS, RetrySchedule, RetryTimes, choose_delay
+from spaceswarm_proxy.swarm.relaying import Relaying
+from spaceswarm_proxy.swarm.retry import EAGER_ATTEMPTS, Delay, RetrySchedule, RetryTimes, choose_delay
 from spaceswarm_proxy.swarm.roster import Roster
 
 log = txaio.make_logger()
@@ -77,8 +84,10 @@ class Dialer:
         limits: SwarmLimits,
         times: RetryTimes,
         random: Random,
+        relaying: Relaying,
         reactor: Any,
     ) -> None:
+        """:param relaying: the network."""
         self.connections = roster.connections
         self.flushes: Flushes[PeerInfo] = Flushes()
         self._roster = roster
@@ -86,12 +95,13 @@ class Dialer:
         self._factory = factory
         self._limits = limits
         self._times = times
+        self._relaying = relaying
         self._reactor = reactor
         self._queue: ShuffledQueue[PeerInfo] = ShuffledQueue(random.randrange)
         self._schedule: RetrySchedule[PeerInfo] = RetrySchedule(times.draw(random.uniform))
         self._timer: Any = None
         self._deadline: float | None = None
-        self._dialling: dict[Connection, None] = {}
+        self._dialling: Dialling[Connection] = Dialling(reactor, limits.max_parallel, self.start)
         self._explicit: dict[PeerInfo, None] = {}
         self._starting = False
         self._paused = False
@@ -163,7 +173,7 @@ class Dialer:
     @property
     def _has_slot(self) -> bool:
         """May another be begun at the same time?"""
-        return not self._paused and self.connecting < self._limits.max_parallel
+        return not self._paused and not self._dialling.is_full
 
     def start(self) -> None:
         """Begin as many connections as there may be."""
@@ -207,7 +217,7 @@ class Dialer:
 
     def _begin(self, connection: Connection) -> None:
         self.connections.add(connection)
-        self._dialling[connection] = None
+        self._dialling.add(connection)
         if connection.user_factory is not self._factory:
             connection.user_factory.doStart()
         attempt = connection.attempt = Deferred.fromCoroutine(self._attempt(connection))
@@ -221,7 +231,7 @@ class Dialer:
         peer = connection.peer_info.peer
         await self._firewall.admit(peer)
         self._roster.stats.attempts += 1
-        await self._roster.network.connect(peer, _DialFactory(connection))
+        await self._relaying.connect(connection.peer_info, _DialFactory(connection))
 
     def _dialled(self, _: None, connection: Connection) -> None:
         if connection.state is State.OPEN and connection.protocol is not None:
@@ -240,7 +250,7 @@ class Dialer:
     def opened(self, connection: Connection) -> None:
         """See :class:`~spaceswarm_proxy.swarm.connections.Owner`."""
         info = connection.peer_info
-        self._dialling.pop(connection, None)
+        self._dialling.discard(connection)
         self._roster.stats.opened_by_client += 1
         info.connected(self._reactor.seconds())
         self._roster.tell_opened(connection)
@@ -252,8 +262,10 @@ class Dialer:
         """See :class:`~spaceswarm_proxy.swarm.connections.Owner`."""
         info = connection.peer_info
         was_open = connection not in self._dialling
-        self._dialling.pop(connection, None)
+        self._dialling.discard(connection)
         self._count_end(reason, was_open)
+        if not was_open:
+            self._relaying.failed(info, reason)
         blameless = self._paused or reason.check(LinkError) is not None or not self._roster.online
         info.disconnected(self._reactor.seconds(), self._times.forgive_after, counts=not blameless)
         self._retry_later(info)
@@ -287,6 +299,13 @@ class Dialer:
         if delay is not None:
             info.waiting = True
             self._schedule.add(info, delay, self._reactor.seconds())
+            self._arm()
+
+    def broke_off(self, info: PeerInfo) -> None:
+        """A connection that the peer had made broke off: see to another one, unless the peer does before."""
+        if not (self._paused or info.banned or info.queued) and info.reconnecting and self._roster.wanted(info):
+            info.waiting = True
+            self._schedule.add(info, Delay.MEDIUM, self._reactor.seconds())
             self._arm()
 
     def _arm(self) -> None:

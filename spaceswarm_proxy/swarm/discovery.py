@@ -54,12 +54,15 @@ class Discovery:
         """
         return self._search.flushed()
 
-    def refresh(self, server: bool | None = None, client: bool | None = None) -> Deferred[bool]:
+    def refresh(
+        self, server: bool | None = None, client: bool | None = None, limit: int | None = None
+    ) -> Deferred[bool]:
         """
         Ask again now, perhaps in other roles.
 
         :param server: be found by others; ``None`` leaves it as it is.
         :param client: find others and connect to them; ``None`` leaves it as it is.
+        :param limit: new peers that each refresh may bring from now on; ``None`` leaves it as it is.
         :returns: as :meth:`flushed`.
         :raises ValueError: neither of the roles would be left.
         :raises ClosedError: it was destroyed, or the topic left.
@@ -69,6 +72,7 @@ class Discovery:
         self.roles = checked_roles(
             self.roles.server if server is None else server, self.roles.client if client is None else client
         )
+        self.limit = self.limit if limit is None else limit
         return self._search.refresh()
 
     def destroy(self) -> Deferred[None]:

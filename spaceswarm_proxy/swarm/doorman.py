@@ -5,6 +5,12 @@ The network asks for a protocol the moment a stream is open.  Mostly the answer 
 because the firewall thinks about it or because another connection must end first, the stream is held: its protocol is
 ours alone, its transport is paused, and the user hears of it only if it is admitted.  There are few places to be held
 in.
+
+Where the network can do that, the firewall is asked before there is any stream, and whoever is refused hears nothing;
+elsewhere his stream is ended.
+
+Which of two connections with one peer stays is Hyperswarm 4's rule; it does not enforce ``max_server_connections``, and
+we do.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from typing import cast
 
 import txaio
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -29,13 +36,14 @@ from spaceswarm_proxy.errors import (
     SpaceswarmError,
     StreamError,
 )
-from spaceswarm_proxy.interfaces import PeerAddress
+from spaceswarm_proxy.interfaces import Peer, PeerAddress
 from spaceswarm_proxy.swarm.connections import Connection
 from spaceswarm_proxy.swarm.dialer import Dialer
 from spaceswarm_proxy.swarm.duplicates import keep_new
 from spaceswarm_proxy.swarm.firewall import Firewall
 from spaceswarm_proxy.swarm.limits import SwarmLimits
 from spaceswarm_proxy.swarm.peer_info import PeerInfo
+from spaceswarm_proxy.swarm.relaying import Relaying
 from spaceswarm_proxy.swarm.roster import Roster
 
 log = txaio.make_logger()
@@ -55,15 +63,22 @@ class Doorman:
         factory: IProtocolFactory,
         limits: SwarmLimits,
         dialer: Dialer,
+        relaying: Relaying,
     ) -> None:
-        """:param dialer: is told when there is room again."""
+        """
+        :param dialer: is told when there is room again.
+        :param relaying: the network.
+        """
         self.connections = roster.connections
         self._roster = roster
         self._firewall = firewall
         self._factory = factory
         self._limits = limits
         self._dialer = dialer
+        self._relaying = relaying
         self._held: dict[Connection, None] = {}
+        #: What is being decided before there is a stream; the network bounds how many that are.
+        self._decisions: set[Deferred[bool]] = set()
         self._open = True
         self._port: IListeningPort | None = None
         self._opening: Deferred[IListeningPort] | None = None
@@ -91,7 +106,7 @@ class Doorman:
         if status.online and not status.listens:
             self._listening.fail(NotSupportedError(status.detail or "peers cannot connect to this network"))
             return
-        opening = maybeDeferred(self._roster.network.listen, self)
+        opening = maybeDeferred(self._relaying.listen, self, self.is_refused)
         self._opening = opening
         opening.addCallbacks(self._opened_port, self._not_opened)
 
@@ -118,6 +133,8 @@ class Doorman:
         self._open = False
         for connection in tuple(self._held):
             connection.drop(reason)
+        for decision in tuple(self._decisions):
+            decision.cancel()
         if self._opening is not None:
             self._opening.cancel()
         port, self._port = self._port, None
@@ -134,6 +151,30 @@ class Doorman:
 
     def doStop(self) -> None:
         """The user's factory is stopped by the swarm."""
+
+    def is_refused(self, address: PeerAddress) -> Deferred[bool]:
+        """The network: a peer wants to connect, and there is no stream yet.  :returns: a Deferred; true refuses it."""
+        decision = Deferred.fromCoroutine(self._refuses(address.peer))
+        if not decision.called:
+            self._decisions.add(decision)
+            decision.addBoth(self._decided, decision)
+        return decision
+
+    async def _refuses(self, peer: Peer) -> bool:
+        if not self._open:
+            return True
+        try:
+            await self._firewall.admit(peer)
+        except FirewallError:
+            self._roster.stats.refused += 1
+            return True
+        except CancelledError:
+            return True
+        return False
+
+    def _decided(self, result: bool, decision: Deferred[bool]) -> bool:
+        self._decisions.discard(decision)
+        return result
 
     def buildProtocol(self, address: IAddress) -> IProtocol | None:
         """The network: a peer has connected."""
@@ -153,7 +194,10 @@ class Doorman:
         peer = arrival.peer_info.peer
         if not self._open:
             raise ClosedError("the swarm takes no connections now")
-        await self._firewall.admit(peer)
+        if self._relaying.asks_first:
+            self._firewall.check(peer)
+        else:
+            await self._firewall.admit(peer)
         if arrival.known_by_id:
             await self._replace_existing(arrival)
         if self.connections.server_count >= self._limits.max_server_connections:
@@ -175,6 +219,7 @@ class Doorman:
             if existing.ending is None:
                 self._roster.stats.duplicates += 1
                 if not keep_new(own, theirs, existing.is_active, new_is_initiator=False):
+                    existing.prod()
                     raise DuplicateConnectionError()
             ended = existing.when_ended()
             existing.drop(DuplicateConnectionError())
@@ -215,6 +260,8 @@ class Doorman:
         """See :class:`~spaceswarm_proxy.swarm.connections.Owner`."""
         if connection.protocol is not None:
             self._roster.stats.closed_by_server += 1
+            if connection.ending is None and reason.check(ConnectionDone) is None:
+                self._dialer.broke_off(connection.peer_info)
             self._roster.peers.forget(connection.peer_info)
             self._roster.tell_ended(connection, reason)
 

@@ -36,14 +36,24 @@ class Firewall:
 
         :raises FirewallError: it may not; if that is the user's answer, the peer is now banned.
         """
+        info = self.check(peer)
+        if self._rule is not None and await self._ask(self._rule, peer, info):
+            self._roster.ban(peer)
+            raise FirewallError("refused by the firewall")
+
+    def check(self, peer: Peer) -> PeerInfo | None:
+        """
+        Our own rules alone.
+
+        :returns: the peer's record, if there is one.
+        :raises FirewallError: there may be no connection.
+        """
         info = self._roster.peers.get(peer.id)
         if self._roster.is_self(peer):
             raise FirewallError("that is ourselves")
         if info is not None and info.banned:
             raise FirewallError("the peer is banned")
-        if self._rule is not None and await self._ask(self._rule, peer, info):
-            self._roster.ban(peer)
-            raise FirewallError("refused by the firewall")
+        return info
 
     async def _ask(self, rule: FirewallRule, peer: Peer, info: PeerInfo | None) -> bool:
         try:

@@ -12,7 +12,7 @@ class SwarmLimits:
 
     #: With so many connections, no more are made; those that arrive are taken all the same.
     max_peers: int = 64
-    #: Connections that are being made at the same time.
+    #: Connections that are being made at the same time, those that take long apart.
     max_parallel: int = 3
     #: Connections that we made.
     max_client_connections: float = inf

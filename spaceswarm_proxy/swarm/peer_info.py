@@ -31,6 +31,11 @@ class PeerInfo:
     proven: bool = False
     #: 0 to 4, see ``swarm/retry.py``; the higher, the sooner.
     priority: int = NORMAL_PRIORITY
+    #: No direct way leads to it, as we have found out: it may need a relay.
+    force_relaying: bool = False
+    #: Is nobody between this process and the peer's who could read what goes over the connection that is open, or was
+    #: last?  ``None`` before there was one.  See :attr:`~spaceswarm_proxy.interfaces.PeerAddress.end_to_end`.
+    end_to_end: bool | None = None
     #: The user asked for this very peer, with ``join_peer``.
     explicit: bool = False
     #: No connection is made to it, and none taken from it.
@@ -60,7 +65,10 @@ class PeerInfo:
         self.reconnecting = reconnecting
 
     def learn(self, peer: Peer) -> None:
-        """Take over what was just heard of how to reach it, if that is anything."""
+        """
+        Take over what was just heard of how to reach it, if that is anything: unlike Hyperswarm, we forget nothing
+        because of a report that says nothing.
+        """
         if peer.relay_addresses or peer.address or not self.peer.relay_addresses:
             self.peer = peer
 

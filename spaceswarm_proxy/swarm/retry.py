@@ -3,10 +3,11 @@ When a peer is tried again, and before whom.
 
 All of it is arithmetic: the time is an argument, and whoever owns the timer asks for :meth:`RetrySchedule.deadline`.
 
-There are four delays, drawn once for each swarm so that swarms do not move in step.  Which of them a peer waits is
-told by :func:`choose_delay`.  Timers are coarse: each delay has a beat of 0.66 of its length, and a peer's turn comes
-on the second beat after it was added, that is after 0.66 to 1.32 times the delay.  Peers that failed together, as they
-do when our own connection to the internet went, are so tried in one go.
+There are four delays, drawn once for each swarm so that swarms do not move in step (Hyperswarm draws the greater part
+once for each process).  Which of them a peer waits is told by :func:`choose_delay`.  Timers are coarse: each delay has
+a beat of 0.66 of its length, and a peer's turn comes on the second beat after it was added, that is after 0.66 to 1.32
+times the delay.  Peers that failed together, as they do when our own connection to the internet went, are so tried in
+one go.
 """
 
 from __future__ import annotations

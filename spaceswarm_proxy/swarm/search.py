@@ -7,6 +7,9 @@ does what any of them asks for.
 
 A refresh brings both up to date with the roles, asks the network again, and waits for the answers.  The next follows
 by itself after ten to twelve minutes, or within two minutes when a late timer shows that the machine was asleep.
+
+All this is as in Hyperswarm 4, but for two things: of the limits of several sessions the highest counts, there the
+last; and who can be found now looks once more, in case somebody has begun at the same moment.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ The policy on top of a network: one class, the same behaviour whatever the netwo
 * ``discovery``: the topics, and what each of them asks the network;
 * ``dialer``: the connections that we make; its rules are ``retry``, ``queue``, ``flushes``;
 * ``doorman``: the connections that are made to us; its rule for two with one peer is ``duplicates``;
-* ``firewall``: the user's word on both;
+* ``firewall``: the user's word on both; ``relaying``: his word on the way that they take;
 * ``roster``: peers, connections, counters, events.
 """
 
@@ -34,6 +34,7 @@ from spaceswarm_proxy.swarm.doorman import Doorman
 from spaceswarm_proxy.swarm.firewall import Firewall, FirewallRule
 from spaceswarm_proxy.swarm.limits import SwarmLimits
 from spaceswarm_proxy.swarm.peer_info import PeerInfo
+from spaceswarm_proxy.swarm.relaying import Relaying, RelayRule, Relays
 from spaceswarm_proxy.swarm.retry import RetryTimes
 from spaceswarm_proxy.swarm.roster import Roster, SwarmStats
 from spaceswarm_proxy.swarm.search import SearchContext
@@ -76,6 +77,7 @@ class Swarm:
         max_server_connections: float = inf,
         max_known_peers: int = 4096,
         firewall: FirewallRule | None = None,
+        relay_through: Relays | RelayRule = None,
         random: Random | None = None,
         retry_times: RetryTimes | None = None,
         owns_network: bool = True,
@@ -86,16 +88,22 @@ class Swarm:
         :param max_peers: with so many connections, no more are made.  Peers asked for by name (:meth:`join_peer`,
             :meth:`connect`) are connected to all the same; connections that peers make to us are limited by
             ``max_server_connections``.
-        :param max_parallel: connections that are being made at the same time, :meth:`connect` apart.
+        :param max_parallel: connections that are being made at the same time, :meth:`connect` apart; one that takes
+            longer than a second counts no more, until there are eight times as many.
         :param max_client_connections: connections made by us.
         :param max_server_connections: connections made to us; further ones are refused.
         :param max_known_peers: records of peers; above it, the oldest that nobody needs makes room, or a new one is
             ignored.
         :param firewall: called with a peer and its :class:`~spaceswarm_proxy.swarm.peer_info.PeerInfo` (``None`` if
             there is none yet) before each connection; may answer with a Deferred.  True refuses it, and bans the peer.
+        :param relay_through: public keys of blind relays, one or several, for peers to whom no hole could be punched,
+            and for all while the network's ``randomized`` is true; or a function that says which, whenever there is a
+            connection to be made: called with true for such a peer, else with false.
         :param random: for the order of peers and the length of pauses.
         :param retry_times: the pauses before a peer is tried again.
         :param owns_network: :meth:`close`, :meth:`suspend` and :meth:`resume` do the same to the network.
+        :raises NotSupportedError: ``relay_through`` on a network that is no
+            :class:`~spaceswarm_proxy.interfaces.IPeeringNetwork`: behind a proxy, its operator decides that.
         """
         self._network = network
         self._factory = factory
@@ -106,8 +114,9 @@ class Swarm:
         self._roster = Roster(network, max_known_peers, self._wanted)
         gate = Firewall(firewall, self._roster, self._reactor)
         times = retry_times or RetryTimes()
-        self._dialer = Dialer(self._roster, gate, factory, limits, times, self._random, self._reactor)
-        self._doorman = Doorman(self._roster, gate, factory, limits, self._dialer)
+        relaying = Relaying(network, relay_through)
+        self._dialer = Dialer(self._roster, gate, factory, limits, times, self._random, relaying, self._reactor)
+        self._doorman = Doorman(self._roster, gate, factory, limits, self._dialer, relaying)
         self._searches = Searches(self._search_context())
         self._suspended = False
         self._listen_on_resume = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from spaceswarm_proxy.errors import (
     StreamTimeoutError,
 )
 from spaceswarm_proxy.interfaces import PeerAddress, SealedAddress
+from spaceswarm_proxy.network.streams import OpenStreams
 from spaceswarm_proxy.peering import node, runner, sealing
 from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.testing import TestNet
@@ -189,6 +191,34 @@ class WayTests(SealingTestCase):
         far = await server.connected()
         await far.loses()
         self.assertTrue(far.lost.check(StreamTimeoutError))
+
+    async def test_nobody_to_finish_with(self) -> None:
+        """A stream that we are done with does not wait for long for a remote that was never heard."""
+        await self.begin()
+        self.patch(sealing, "_FINISHING", 0.2)
+        server = Collector()
+        await self.serve(server)
+        await self.connect(Collector())
+        far = await server.connected()
+        self.near._peering.streams.core.end_all(ClosedError(), self.near._peering.now())  # nobody is told
+        far.transport.loseConnection()
+        await far.loses()
+        self.assertEqual(0, len(self.far._peering.streams.core))
+
+    async def test_prodded(self) -> None:
+        """A sign of life can be sent at any time; the protocol at the other end sees nothing of it."""
+        await self.begin()
+        server, streams = Collector(), OpenStreams()
+        await self.serve(server)
+        protocol = await self.connect(Collector(), streams=streams)
+        far = await server.connected()
+        sent: list[bytes] = []
+        with mock.patch.object(type(protocol.transport.stream), "send_message", lambda _, data: sent.append(data)):
+            streams.prod()
+        self.assertEqual([b""], sent)
+        protocol.transport.write(b"x")
+        await far.receives(b"x")
+        self.assertEqual(b"x", far.received)
 
     async def test_signs_of_life(self) -> None:
         """While nothing has come, each side shows the other where it is, again and again; then that is over."""

@@ -21,7 +21,9 @@ from spaceswarm_proxy.interfaces import (
     IByteCounts,
     ILookup,
     INetwork,
+    IPeeringNetwork,
     IPeerReceiver,
+    ISignsOfLife,
     NetworkStatus,
     Peer,
     PeerAddress,
@@ -85,13 +87,36 @@ class FakeTransport(StringTransport):
             self.end(ConnectionAborted())
 
 
+@implementer(ISignsOfLife)
+class LivelyTransport(FakeTransport):
+    """One that has signs of life beside the data."""
+
+    def __init__(self, address: PeerAddress, slow_to_end: bool = False) -> None:
+        super().__init__(address, slow_to_end)
+        self.raw_bytes_read = 0
+        self.raw_bytes_written = 0
+        #: How many we have sent.
+        self.keep_alives = 0
+
+    def deliver(self, data: bytes) -> None:
+        self.raw_bytes_read += len(data) + 17
+        super().deliver(data)
+
+    def write(self, data: bytes) -> None:
+        self.raw_bytes_written += len(data) + 20
+        super().write(data)
+
+    def send_keep_alive(self) -> None:
+        self.keep_alives += 1
+
+
 class FakeAttempt:
     """A connection that the swarm wants made."""
 
     def __init__(self, network: FakeNetwork, peer: Peer, factory: IProtocolFactory) -> None:
         self.peer = peer
         self.cancelled = False
-        self.transport = FakeTransport(PeerAddress(peer))
+        self.transport = network.transport(PeerAddress(peer))
         self._network = network
         self._factory = factory
         self.deferred: Deferred[Any] = Deferred(self._cancel)
@@ -211,6 +236,7 @@ class FakeNetwork:
         self.closed = False
         #: Complete every round at once.
         self.eager = True
+        self.transport: type[FakeTransport] = FakeTransport
 
     def status(self) -> NetworkStatus:
         return NetworkStatus(self.online, self.announces, self.listens, self.detail)
@@ -273,7 +299,7 @@ class FakeNetwork:
         protocol = self.listener.buildProtocol(address)
         if protocol is None:
             return None
-        transport = FakeTransport(address, slow_to_end)
+        transport = self.transport(address, slow_to_end)
         self.open.append(transport)
         transport.connect(protocol)
         return transport
@@ -285,6 +311,27 @@ class FakeNetwork:
     def go_online(self) -> None:
         self.online = True
         self.events.emit("connected")
+
+
+@implementer(IPeeringNetwork)
+class FakePeeringNetwork(FakeNetwork):
+    """One that lets its user have a say before a stream opens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.randomized = False
+        #: What the swarm has said of relays, at each connect.
+        self.relays: list[Any] = []
+        self.relay_rule: Any = None
+        self.firewall: Any = None
+
+    def connect(self, peer: Peer, factory: IProtocolFactory, relay_through: Any = None) -> Deferred[Any]:
+        self.relays.append(relay_through)
+        return super().connect(peer, factory)
+
+    def listen(self, factory: IProtocolFactory, relay_through: Any = None, firewall: Any = None) -> Deferred[Any]:
+        self.relay_rule, self.firewall = relay_through, firewall
+        return super().listen(factory)
 
 
 class Recorder(Protocol):

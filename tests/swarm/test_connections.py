@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.interfaces import IHalfCloseableProtocol, ILoggingContext
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from spaceswarm_proxy.interfaces import PeerAddress
 from tests.swarm.fake import FakeTransport, HalfRecorder, Recorder, RecorderFactory, Scene, keyed
 
 PEER = keyed(1)
@@ -118,3 +121,42 @@ class WrapperTests(SynchronousTestCase):
         )
         transport.end()
         self.assertEqual(seen, [0])
+
+
+class PrivateTransport(FakeTransport):
+    """One that nobody on the way can read."""
+
+    def __init__(self, address: PeerAddress, slow_to_end: bool = False) -> None:
+        super().__init__(replace(address, end_to_end=True), slow_to_end)
+
+
+class EndToEndTests(SynchronousTestCase):
+    """The peer's record says whether somebody on the way could read what goes over the connection."""
+
+    def test_arriving(self) -> None:
+        """It says so of a connection that the peer makes, when the user's protocol is connected."""
+        for transport, private in ((FakeTransport, False), (PrivateTransport, True)):
+            scene = Scene()
+            scene.join()
+            scene.network.transport = transport
+            scene.swarm.events.on(
+                "connection", lambda _, info, private=private: self.assertIs(private, info.end_to_end)
+            )
+            scene.network.arrive(PEER)
+            self.assertIs(private, scene.swarm.peers[PEER.id].end_to_end)
+            self.assertEqual(1, scene.names().count("connection"))
+
+    def test_made_by_us(self) -> None:
+        """Before there was a connection with a peer it says nothing; after one, what was true of the last."""
+        scene = Scene()
+        scene.swarm.join_peer(PEER)
+        info = scene.swarm.peers[PEER.id]
+        self.assertIsNone(info.end_to_end)
+        scene.network.attempt_to(PEER).open().end()
+        self.assertIs(False, info.end_to_end)
+        scene.network.transport = PrivateTransport
+        for _ in range(60):
+            scene.advance(1)
+        self.assertIs(False, info.end_to_end)
+        scene.network.attempt_to(PEER).open().end()
+        self.assertIs(True, info.end_to_end)

@@ -181,6 +181,20 @@ class RetryTests(SynchronousTestCase):
         self.assertEqual(dict(scene.swarm.peers), {})
         self.assertEqual(scene.clock.getDelayedCalls()[0].func.__name__, "_on_timer")
 
+    def test_short_connections(self) -> None:
+        """A peer whose connections all end at once is tried again after S, M and L, then forgotten."""
+        scene = Scene()
+        found(scene, A)
+        for pause in (SHORT, MEDIUM, LONG):
+            count = len(scene.network.dialled)
+            scene.network.attempt_to(A).open().end()
+            scene.advance(pause / 2 - 0.01)
+            self.assertEqual(len(scene.network.dialled), count)
+            scene.advance(pause / 2 + 0.02)
+            self.assertEqual(len(scene.network.dialled), count + 1)
+        scene.network.attempt_to(A).open().end()
+        self.assertEqual((len(scene.network.dialled), dict(scene.swarm.peers)), (4, {}))
+
     def test_short_connection(self) -> None:
         """A connection that ends soon counts as a failure; as the peer is proven, the next try comes after S."""
         scene = Scene()
@@ -231,6 +245,48 @@ class RetryTests(SynchronousTestCase):
         scene.advance(60)
         self.assertEqual(scene.network.dialled, [A])
         self.assertIn(A.id, scene.swarm.peers)
+
+    def test_banned_while_waiting(self) -> None:
+        """When its turn comes, a peer that was banned meanwhile is not dialled; when it is welcome again, it may be."""
+        scene = Scene()
+        session = scene.join(server=False)
+        scene.lookup.find(A)
+        fail_next(scene)
+        info = scene.swarm.peers[A.id]
+        info.ban()
+        scene.advance(MEDIUM)
+        self.assertEqual((scene.network.dialled, info.waiting, info.queued), ([A], False, False))
+        info.ban(False)
+        session.refresh()
+        scene.lookup.find(A)
+        self.assertEqual(scene.network.dialled, [A, A])
+
+    def test_connected_while_waiting(self) -> None:
+        """Nor is one that has connected to us meanwhile: once that ends, to try again is the peer's business."""
+        scene = Scene()
+        scene.join()
+        scene.lookup.find(A)
+        fail_next(scene)
+        transport = scene.network.arrive(A)
+        assert transport is not None
+        scene.advance(MEDIUM)
+        self.assertEqual((scene.network.dialled, len(scene.swarm.connections)), ([A], 1))
+        transport.end()
+        self.assertEqual(dict(scene.swarm.peers), {})
+
+    def test_found_while_waiting(self) -> None:
+        """One that was found anew, and is queued by the time at which its turn comes, is queued once."""
+        scene = Scene(max_parallel=1)
+        session = scene.join(server=False)
+        scene.lookup.find(A)
+        fail_next(scene)
+        scene.lookup.find(B)
+        session.refresh()
+        scene.lookup.find(A)
+        scene.advance(MEDIUM)
+        for _ in range(2):
+            scene.network.attempts[0].open()
+        self.assertEqual((scene.network.dialled, scene.network.attempts), ([A, B, A], []))
 
     def test_left(self) -> None:
         """A peer of topics that were all left is not retried."""
@@ -348,6 +404,24 @@ class ExplicitTests(SynchronousTestCase):
         scene.advance(1)
         scene.swarm.join_peer(C)
         self.assertEqual(scene.network.dialled, [A, B, A, C])
+
+    def test_eager_no_more(self) -> None:
+        """After five failures it waits for the longest pause, whatever else begins."""
+        for attempts, eager in ((4, True), (5, False)):
+            scene = Scene()
+            scene.swarm.join_peer(A)
+            fail_next(scene)
+            scene.swarm._dialer._schedule.clear()
+            scene.swarm.peers[A.id].attempts = attempts
+            scene.advance(attempts)
+            scene.swarm.join_peer(B)
+            self.assertEqual(scene.network.dialled.count(A), 1 + eager)
+
+    def test_ignores_max_client_connections(self) -> None:
+        """The limit on connections that we make does not hold for it either."""
+        scene = Scene(max_client_connections=0)
+        scene.swarm.join_peer(A)
+        self.assertEqual(scene.network.dialled, [A])
 
     def test_never_given_up(self) -> None:
         """After four failures it is tried every ten minutes or so."""

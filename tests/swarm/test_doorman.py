@@ -10,10 +10,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides
 
 from spaceswarm_proxy.errors import ClosedError, DuplicateConnectionError, NotSupportedError
-from spaceswarm_proxy.interfaces import IByteCounts, Peer
+from spaceswarm_proxy.interfaces import IByteCounts, Peer, PeerAddress
 from spaceswarm_proxy.swarm.connections import EARLY_BYTES
 from spaceswarm_proxy.swarm.doorman import MAX_HELD
-from tests.swarm.fake import OWN_KEY, TOPIC, FakeTransport, Scene, keyed
+from tests.swarm.fake import OWN_KEY, TOPIC, FakePeeringNetwork, FakeTransport, LivelyTransport, Scene, keyed
 
 SMALL, LARGE = keyed(1), keyed(1, larger=True)
 
@@ -220,6 +220,51 @@ class FirewallTests(SynchronousTestCase):
         self.assertEqual(scene.clock.getDelayedCalls(), [])
 
 
+class EarlyFirewallTests(SynchronousTestCase):
+    """Where the network asks before there is a stream."""
+
+    def scene(self, **options: Any) -> tuple[Scene, FakePeeringNetwork]:
+        network = FakePeeringNetwork()
+        return listening(network=network, **options), network
+
+    def ask(self, network: FakePeeringNetwork, peer: Peer) -> Deferred[bool]:
+        return network.firewall(PeerAddress(peer, initiator=False))  # type: ignore[no-any-return]
+
+    def test_refused(self) -> None:
+        """Whom the user does not want, who is banned, and ourselves are refused before there is a stream."""
+        asked: list[Peer] = []
+        scene, network = self.scene(firewall=lambda peer, info: asked.append(peer) or peer == SMALL)
+        for peer in (SMALL, SMALL, Peer.keyed(OWN_KEY)):
+            self.assertIs(self.successResultOf(self.ask(network, peer)), True)
+        self.assertEqual((asked, scene.names(), scene.swarm.stats.refused), ([SMALL], ["ban"], 3))
+
+    def test_admitted(self) -> None:
+        """Who is admitted then is not asked about again when his stream opens, but may have been banned meanwhile."""
+        asked: list[Peer] = []
+        scene, network = self.scene(firewall=lambda peer, info: bool(asked.append(peer)))
+        for peer in (SMALL, LARGE):
+            self.assertIs(self.successResultOf(self.ask(network, peer)), False)
+        self.assertIsNotNone(network.arrive(SMALL))
+        info = scene.swarm._roster.peers.note(LARGE)
+        assert info is not None
+        info.ban()
+        self.assertIsNone(network.arrive(LARGE))
+        self.assertEqual(asked, [SMALL, LARGE])
+
+    def test_undecided(self) -> None:
+        """The user may take ten seconds; what is undecided when the swarm closes is refused, at once."""
+        scene, network = self.scene(firewall=lambda peer, info: Deferred())
+        late = self.ask(network, SMALL)
+        scene.advance(10)
+        self.assertIs(self.successResultOf(late), True)
+        undecided = self.ask(network, LARGE)
+        self.assertNoResult(undecided)
+        self.successResultOf(scene.swarm.close())
+        self.assertIs(self.successResultOf(undecided), True)
+        self.assertIs(self.successResultOf(self.ask(network, SMALL)), True)
+        self.assertEqual(scene.clock.getDelayedCalls(), [])
+
+
 class DuplicateTests(SynchronousTestCase):
     """A peer connects to us while there is another connection with it."""
 
@@ -264,6 +309,27 @@ class DuplicateTests(SynchronousTestCase):
         old.deliver(b"x")
         self.assertIsNone(scene.network.arrive(SMALL))
         old.write(b"y")
+        self.assertIsNotNone(scene.network.arrive(SMALL))
+        self.assertTrue(old.aborted)
+
+    def test_loser_is_prodded(self) -> None:
+        """When the old one stays, it is sent a sign of life: should the peer have lost it, it ends the sooner."""
+        scene = listening()
+        scene.network.transport = LivelyTransport
+        old = scene.network.arrive(SMALL)
+        assert isinstance(old, LivelyTransport)
+        self.assertIsNone(scene.network.arrive(SMALL))
+        self.assertEqual((old.keep_alives, old.aborted), (1, False))
+
+    def test_lively_one_is_replaced(self) -> None:
+        """One that has carried signs of life both ways, and no data, is replaced like a used one."""
+        scene = listening()
+        scene.network.transport = LivelyTransport
+        old = scene.network.arrive(SMALL)
+        assert isinstance(old, LivelyTransport)
+        old.raw_bytes_written = 20
+        self.assertIsNone(scene.network.arrive(SMALL))
+        old.raw_bytes_read = 17
         self.assertIsNotNone(scene.network.arrive(SMALL))
         self.assertTrue(old.aborted)
 

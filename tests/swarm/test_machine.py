@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from spaceswarm_proxy.errors import LinkLostError
 from spaceswarm_proxy.interfaces import Peer
 from spaceswarm_proxy.swarm import Discovery
-from tests.swarm.fake import OTHER_TOPIC, TOPIC, FakeAttempt, FakeTransport, Scene, keyed
+from spaceswarm_proxy.swarm.dialling import MOST
+from tests.swarm.fake import OTHER_TOPIC, TOPIC, FakeAttempt, FakeTransport, LivelyTransport, Scene, keyed
 
 PEERS = [keyed(number, larger) for number in range(3) for larger in (False, True)]
 
@@ -25,12 +26,16 @@ often = st.sampled_from([True, True, True, False])
 class SwarmMachine(RuleBasedStateMachine):
     """Peers are found, connect, end and fail; topics come and go; the network too."""
 
-    @initialize(max_peers=st.integers(0, 4), max_parallel=st.integers(1, 3), seed=st.integers(0, 9))
-    def begin(self, max_peers: int, max_parallel: int, seed: int) -> None:
+    @initialize(
+        max_peers=st.integers(0, 4), max_parallel=st.integers(1, 3), seed=st.integers(0, 9), lively=st.booleans()
+    )
+    def begin(self, max_peers: int, max_parallel: int, seed: int, lively: bool) -> None:
         self.max_peers, self.max_parallel = max_peers, max_parallel
         self.scene = Scene(
             max_peers=max_peers, max_parallel=max_parallel, max_known_peers=4, random=random.Random(seed)
         )
+        if lively:
+            self.scene.network.transport = LivelyTransport
         self.sessions: list[Discovery] = []
         self.explicit: set[Peer] = set()
         self.open: list[Any] = []
@@ -143,7 +148,8 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @invariant()
     def few_at_once(self) -> None:
-        assert len(self.scene.network.attempts) == self.scene.swarm.connecting <= self.max_parallel
+        assert len(self.scene.network.attempts) == self.scene.swarm.connecting <= MOST * self.max_parallel
+        assert self.scene.swarm._dialer._dialling.counting <= self.max_parallel
 
     @invariant()
     def not_too_many(self) -> None:
@@ -179,7 +185,8 @@ class SwarmMachine(RuleBasedStateMachine):
 
     @invariant()
     def few_timers(self) -> None:
-        assert len(self.scene.clock.getDelayedCalls()) <= len(self.scene.swarm.topics) + 1
+        swarm = self.scene.swarm
+        assert len(self.scene.clock.getDelayedCalls()) <= len(swarm.topics) + swarm._dialer._dialling.counting + 1
 
     def teardown(self) -> None:
         if not hasattr(self, "scene"):

@@ -298,6 +298,17 @@ class LimitTests(SynchronousTestCase):
         scene.lookup.find(*(keyed(number) for number in range(5)))
         self.assertEqual(len(scene.network.dialled), 5)
 
+    def test_changed(self) -> None:
+        """A refresh may change the limit, and keeps it if it says nothing of it."""
+        scene = Scene(max_parallel=9)
+        session = scene.join(server=False, limit=1)
+        session.refresh(limit=3)
+        session.refresh()
+        scene.lookup.complete()
+        session.refresh()
+        scene.lookup.find(*(keyed(number) for number in range(5)))
+        self.assertEqual(len(scene.network.dialled), 3)
+
 
 class DegradedTests(SynchronousTestCase):
     """Networks that cannot do everything."""

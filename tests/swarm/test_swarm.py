@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from spaceswarm_proxy.errors import ClosedError, ConnectError
-from spaceswarm_proxy.interfaces import IAnnouncement, ILookup, INetwork
+from spaceswarm_proxy.interfaces import IAnnouncement, ILookup, INetwork, IPeeringNetwork
 from spaceswarm_proxy.swarm.swarm import CLOSE_GRACE
-from tests.swarm.fake import TOPIC, FakeTransport, Scene, keyed
+from tests.swarm.fake import OWN_KEY, TOPIC, FakePeeringNetwork, FakeTransport, Scene, keyed
 
 PEER, OTHER = keyed(1), keyed(2)
 
@@ -31,6 +33,7 @@ class FakeTests(SynchronousTestCase):
         """It and what it gives out have the interfaces' methods."""
         scene, _ = busy()
         verifyObject(INetwork, scene.network)
+        verifyObject(IPeeringNetwork, FakePeeringNetwork())
         verifyObject(ILookup, scene.lookup)
         verifyObject(IAnnouncement, scene.announcement)
 
@@ -258,6 +261,24 @@ class SuspendTests(SynchronousTestCase):
         connecting = scene.swarm.connect(PEER)
         scene.swarm.suspend()
         self.failureResultOf(connecting, ClosedError, ConnectError)
+
+
+class DefaultsTests(SynchronousTestCase):
+    """A swarm of which nothing was said."""
+
+    def test_limits(self) -> None:
+        """It has 64 peers, of which it connects to three at a time; the two kinds of connections have no limits."""
+        scene = Scene()
+        limits = scene.swarm._dialer._limits
+        self.assertEqual((limits.max_peers, limits.max_parallel), (64, 3))
+        self.assertEqual((limits.max_client_connections, limits.max_server_connections), (inf, inf))
+
+    def test_identity(self) -> None:
+        """It has one key, under which it listens once, however many topics there are."""
+        scene = Scene()
+        for number in range(3):
+            scene.swarm.join(bytes([number]) * 32)
+        self.assertEqual((scene.network.listen_calls, scene.swarm.network.public_key), (1, OWN_KEY))
 
 
 class EventTests(SynchronousTestCase):

@@ -9,9 +9,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from spaceswarm_proxy.interfaces import PeerAddress
+from spaceswarm_proxy.interfaces import INetwork, PeerAddress
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.swarm import Swarm
+from tests.keepers import FakeKeeper, Unsealed
 from tests.swarm.fake import TOPIC
 
 
@@ -45,9 +46,14 @@ class TogetherTests(SynchronousTestCase):
         self.swarms: list[Swarm] = []
 
     def swarm(self, seed: int, **options: object) -> Swarm:
-        swarm = Swarm(self.hub.network(), Greeters(), reactor=self.clock, random=Random(seed), **options)  # type: ignore
+        network = self.network()
+        swarm = Swarm(network, Greeters(), reactor=self.clock, random=Random(seed), **options)  # type: ignore[arg-type]
         self.swarms.append(swarm)
         return swarm
+
+    def network(self) -> INetwork:
+        network: INetwork = self.hub.network()
+        return network
 
     def settle(self, seconds: float = 60) -> None:
         for _ in range(200):
@@ -157,3 +163,21 @@ class TogetherTests(SynchronousTestCase):
         pairs = len(list(combinations(self.swarms, 2)))
         self.assertEqual((opened, taken), (pairs, pairs))
         self.close_all()
+
+    def test_end_to_end(self) -> None:
+        """Both sides know that nobody is between them."""
+        for number in range(4):
+            self.swarm(number).join(TOPIC)
+        self.settle()
+        self.assertEqual([[True] * 3] * 4, [[info.end_to_end for info in s.peers.values()] for s in self.swarms])
+        self.close_all()
+
+
+class SealedTogetherTests(TogetherTests):
+    """So they do where the keys of two in three are kept elsewhere, and their streams encrypted."""
+
+    def network(self) -> INetwork:
+        if len(self.swarms) % 3 == 2:
+            return super().network()
+        keeper = FakeKeeper()
+        return Unsealed(self.hub.network(keeper), keeper, self.clock)

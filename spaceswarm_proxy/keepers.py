@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, fail, succeed
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from spaceswarm_proxy.crypto.keeper import Claim, proof_signable
+from spaceswarm_proxy.crypto.keeper import Claim, OwnHandshake, Told, proof_signable
 from spaceswarm_proxy.crypto.keys import KeyPair
-from spaceswarm_proxy.crypto.noise import Handshake, SessionKeys
+from spaceswarm_proxy.crypto.noise import SessionKeys
 from spaceswarm_proxy.crypto.profile import Profile
-from spaceswarm_proxy.errors import HandshakeError
+from spaceswarm_proxy.errors import SpaceswarmError
 from spaceswarm_proxy.interfaces import IKeeper, IKeptHandshake
 
 
@@ -44,41 +46,38 @@ class OwnKeptHandshake:
     """A handshake with a key pair of our own."""
 
     def __init__(self, profile: Profile, key_pair: KeyPair, remote_public_key: bytes | None) -> None:
-        self._noise = Handshake(
-            "IK",
-            remote_public_key is not None,
-            key_pair,
-            remote_public_key=remote_public_key,
-            prologue=profile.peer_handshake,
-        )
+        self._own = OwnHandshake(profile, key_pair, remote_public_key)
 
     @property
     def remote_public_key(self) -> bytes | None:
         """See :class:`~spaceswarm_proxy.interfaces.IKeptHandshake`."""
-        return self._noise.remote_public_key
+        return self._own.remote_public_key
 
     @property
     def keys(self) -> SessionKeys | None:
         """See :class:`~spaceswarm_proxy.interfaces.IKeptHandshake`."""
-        return self._noise.keys
+        return self._own.keys
 
     def write(self, payload: bytes) -> Deferred[bytes]:
         """See :class:`~spaceswarm_proxy.interfaces.IKeptHandshake`."""
-        if not self._noise.is_our_turn:
-            return fail(HandshakeError("out-of-turn"))
-        try:
-            return succeed(self._noise.write(payload))
-        except (HandshakeError, ValueError) as problem:
-            return fail(problem if isinstance(problem, HandshakeError) else HandshakeError("too-long"))
+        return _told(self._own.write, payload)
 
     def read(self, message: bytes) -> Deferred[bytes]:
         """See :class:`~spaceswarm_proxy.interfaces.IKeptHandshake`."""
-        if self._noise.is_our_turn or self._noise.keys is not None:
-            return fail(HandshakeError("out-of-turn"))
-        try:
-            return succeed(self._noise.read(message))
-        except HandshakeError as problem:
-            return fail(problem)
+        return _told(self._own.read, message)
 
     def close(self) -> None:
         """Nothing is left to do."""
+
+
+def _told(ask: Callable[[bytes, Told, float], None], data: bytes) -> Deferred[bytes]:
+    told: Deferred[bytes] = Deferred()
+
+    def done(result: bytes | SpaceswarmError, now: float) -> None:
+        if isinstance(result, SpaceswarmError):
+            told.errback(result)
+        else:
+            told.callback(result)
+
+    ask(data, done, 0.0)
+    return told

@@ -172,27 +172,27 @@ class OwnHandshake:
 
     def write(self, payload: bytes, done: Told, now: float) -> None:
         """See :class:`KeptHandshake`."""
-        try:
-            message = self._noise.write(payload)
-        except HandshakeError as problem:
-            done(problem, now)
-        else:
-            done(message, now)
+        done(_message_or_problem(self._noise.is_our_turn, self._noise.write, payload), now)
 
     def read(self, message: bytes, done: Told, now: float) -> None:
         """See :class:`KeptHandshake`."""
-        if self._noise.keys is not None:  # another answer was the first
-            done(HandshakeError("over"), now)
-            return
-        try:
-            payload = self._noise.read(message)
-        except HandshakeError as problem:
-            done(problem, now)
-        else:
-            done(payload, now)
+        # When it is over, another answer was the first.
+        is_theirs = self._noise.keys is None and not self._noise.is_our_turn
+        done(_message_or_problem(is_theirs, self._noise.read, message), now)
 
     def close(self) -> None:
         """Nothing is left to do."""
+
+
+def _message_or_problem(is_in_turn: bool, make: Callable[[bytes], bytes], data: bytes) -> bytes | SpaceswarmError:
+    if not is_in_turn:
+        return HandshakeError("out-of-turn")
+    try:
+        return make(data)
+    except HandshakeError as problem:
+        return problem
+    except ValueError:
+        return HandshakeError("too-long", str(len(data)))
 
 
 class OwnKeys:

@@ -217,7 +217,10 @@ class _Search:
             if self._refusal is not None:
                 raise self._refusal
             self._waiter = Deferred()
-            await self._waiter
+            try:
+                await self._waiter
+            finally:  # Cancelled or dropped, it is not to be woken by the end of the lookup that follows.
+                self._waiter = None
         return self._candidates.popleft()
 
     def _refused(self, failure: Failure) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -232,6 +233,14 @@ class TopicClientTests(SynchronousTestCase):
         self.failureResultOf(connecting, ConnectCancelledError)
         self.assertEqual(self.tried, [ALICE])
         self.check_over()
+
+    def test_forgotten(self) -> None:
+        """When all is dropped, as it is at the end of a program, whoever waits is told nothing."""
+        told: list[object] = []
+        self.connecting.addBoth(told.append)
+        del self.network, self.clock, self.lookup, self.endpoint, self.connecting
+        gc.collect()
+        self.assertEqual([], told)
 
     def test_many(self) -> None:
         """Of a flood of peers only so many are kept."""

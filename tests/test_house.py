@@ -134,6 +134,7 @@ CORES = (
     "udx.recovery",
     "udx.round_trips",
     "udx.sender",
+    "udx.stats",
     "udx.stream",
 )
 #: What else of ours a core may use: definitions only.

@@ -5,6 +5,7 @@ The program that ``twistd spaceswarm-proxy`` runs, and the service in it, for pr
 * ``options``: its command line;
 * ``listening``: what the endpoints' texts say about who can reach them;
 * ``proxy``: the service;
+* ``metrics``: what operators watch;
 * ``process``: what it does with a process of its own: signals, file descriptors, exit code.
 """
 

@@ -53,23 +53,24 @@ class Listening:
     certified: bool = False
 
 
-def listening(text: str) -> Listening:
+def listening(text: str, setting: str = "listen") -> Listening:
     """
     Look into the text of a server endpoint.  Of kinds that we don't know, it is supposed that anybody can reach them.
 
+    :param setting: where it comes from.
     :raises SettingsError: its port can't be one.
     """
     kind, *segments = _split(text)
     kind = kind.lower()
     if kind == "haproxy":
-        return replace(listening(":".join(segments)), text=text)
+        return replace(listening(":".join(segments), setting), text=text)
     arguments = _arguments(_ARGUMENTS.get(kind, ()), segments)
     if kind == "ws" and arguments.get("endpoint"):
-        return replace(listening(arguments["endpoint"]), text=text)
+        return replace(listening(arguments["endpoint"], setting), text=text)
     if kind == "secret":
-        inner = listening(arguments.get("endpoint", ""))
+        inner = listening(arguments.get("endpoint", ""), setting)
         return replace(inner, text=text, plain=False, certified=inner.certified or "clients" in arguments)
-    _check_port(text, arguments.get("port", ""))
+    _check_port(setting, text, arguments.get("port", ""))
     return Listening(text, _is_local(kind, arguments), kind in _PLAIN, kind == "mtls")
 
 
@@ -119,9 +120,9 @@ def is_loopback(interface: str) -> bool:
         return False
 
 
-def _check_port(text: str, port: str) -> None:
+def _check_port(setting: str, text: str, port: str) -> None:
     if port.isascii() and port.isdigit() and int(port) > 65535:
-        raise SettingsError(f"listen: {text}: a port is at most 65535")
+        raise SettingsError(f"{setting}: {text}: a port is at most 65535")
 
 
 def with_port(text: str, port: int) -> str:
@@ -168,6 +169,17 @@ def check_exposure(settings: Settings) -> None:
                 " (--token-file FILE), client certificates (mtls:...) or known keys (secret:...:clients=...), or say"
                 " --allow-anyone; or stay on this machine (interface=127.0.0.1)"
             )
+    if settings.metrics is not None:
+        _check_metrics(listening(settings.metrics, "metrics"), settings.allow_anyone)
+
+
+def _check_metrics(shown: Listening, allow_anyone: bool) -> None:
+    """HTTP asks for no tokens."""
+    if not (shown.local or shown.certified or allow_anyone):
+        raise SettingsError(
+            f"metrics: {shown.text} can be reached from other machines, and anyone could read them: ask for client"
+            " certificates (mtls:...), or say --allow-anyone; or stay on this machine (interface=127.0.0.1)"
+        )
 
 
 def tokens_in_clear(settings: Settings) -> list[str]:
@@ -177,10 +189,11 @@ def tokens_in_clear(settings: Settings) -> list[str]:
     return [each.text for each in map(listening, settings.listen) if each.plain and not each.local]
 
 
-def endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
+def endpoint(reactor: Any, text: str, setting: str = "listen") -> IStreamServerEndpoint:
     """
     The endpoint that a text means.
 
+    :param setting: where it comes from.
     :raises SettingsError: none.
     """
     try:
@@ -189,4 +202,4 @@ def endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
         reason = (
             re.sub(r"^[\w.]+\(\) ", "", str(problem)) or type(problem).__name__
         )  # not which function of ours it was
-        raise SettingsError(f"listen: {text}: {reason}") from problem
+        raise SettingsError(f"{setting}: {text}: {reason}") from problem

@@ -142,6 +142,8 @@ class Options(usage.Options):
         reactor = or_global(self._reactor)
         for text in self.settings.listen:
             listening.endpoint(reactor, text)
+        if self.settings.metrics is not None:
+            listening.endpoint(reactor, self.settings.metrics, "metrics")
 
     def _check_twistd_files(self) -> None:
         """twistd would show a traceback for these."""

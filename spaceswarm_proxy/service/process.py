@@ -26,7 +26,7 @@ class Program(MultiService):
     The service and its process.
 
     SIGTERM or SIGINT stops it in good order, with exit code 0; a second one cuts the clients off, a third one is the
-    system's to handle.  SIGHUP has the token file read again.
+    system's to handle.  SIGHUP has the token file read again, and ends nothing where there is none.
     """
 
     def __init__(self, proxy: SpaceswarmProxyService, reactor: Any, uid: int | None = None) -> None:
@@ -69,8 +69,7 @@ class Program(MultiService):
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop_signal)
-        if self.proxy.settings.token_file is not None:
-            signal.signal(signal.SIGHUP, self._on_reload_signal)
+        signal.signal(signal.SIGHUP, self._on_reload_signal)
 
     def _on_stop_signal(self, number: int, frame: object) -> None:
         self.reactor.callFromThread(self._stop)

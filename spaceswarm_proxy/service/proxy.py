@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import txaio
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
 from spaceswarm_proxy._reactor import or_global
@@ -21,6 +21,9 @@ from spaceswarm_proxy.peering.node import DHTNode
 from spaceswarm_proxy.proxy.server import ProxyServer
 from spaceswarm_proxy.service.listening import check_exposure, endpoint, tokens_in_clear, with_port, without_secrets
 from spaceswarm_proxy.service.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from spaceswarm_proxy.service.metrics import MetricsFactory
 
 log = txaio.make_logger()
 
@@ -41,7 +44,8 @@ class SpaceswarmProxyService(Service):
     """
     Runs a :class:`~spaceswarm_proxy.proxy.server.ProxyServer` on endpoints, from start to stop.
 
-    Each endpoint that listens is logged as ``listening on ENDPOINT``, with its real port.
+    Each endpoint that listens is logged as ``listening on ENDPOINT``, with its real port, and the one for metrics as
+    ``metrics on ENDPOINT``.
     """
 
     def __init__(
@@ -69,7 +73,12 @@ class SpaceswarmProxyService(Service):
         self.server: ProxyServer | None = None
         #: What listens.
         self.ports: list[IListeningPort] = []
+        #: What shows the metrics.
+        self.metrics_port: IListeningPort | None = None
         self._endpoints = [(text, endpoint(self.reactor, text)) for text in settings.listen]
+        shown = settings.metrics
+        self._metrics_endpoint = None if shown is None else endpoint(self.reactor, shown, "metrics")
+        self._metrics: MetricsFactory | None = None
         self._tokens = settings.tokens()
         self._network = network
         self.failed = failed
@@ -106,9 +115,9 @@ class SpaceswarmProxyService(Service):
         for text in tokens_in_clear(self.settings):
             log.warn("tokens come in over {endpoint} for everyone on the way to read: use TLS", endpoint=text)
         problems = self._at_once = []
+        self._show_metrics(server)
         for text, each in self._endpoints:
-            self._attempts.append(each.listen(server).addCallback(self._listening, text))
-            self._attempts[-1].addErrback(self._not_listening, text)
+            self._listen(each, server, self._listening, text)
         self._at_once = None
         if problems:
             self.stopService()
@@ -147,11 +156,31 @@ class SpaceswarmProxyService(Service):
         network: INetwork = node_network(node, hub)
         return network
 
+    def _show_metrics(self, server: ProxyServer) -> None:
+        if self._metrics_endpoint is None:
+            return
+        from spaceswarm_proxy.service.metrics import MetricsFactory  # It takes its time to load, and few want it.
+
+        self._metrics = MetricsFactory(server, self.reactor)
+        self._listen(self._metrics_endpoint, self._metrics, self._showing, str(self.settings.metrics))
+
+    def _listen(
+        self,
+        endpoint: IStreamServerEndpoint,
+        factory: IProtocolFactory,
+        listening: Callable[[IListeningPort, str], None],
+        text: str,
+    ) -> None:
+        self._attempts.append(endpoint.listen(factory).addCallback(listening, text))
+        self._attempts[-1].addErrback(self._not_listening, text)
+
     def _listening(self, port: IListeningPort, text: str) -> None:
         self.ports.append(port)
-        number = getattr(port.getHost(), "port", None)
-        shown = text if number is None else with_port(text, number)
-        log.info("listening on {endpoint}", endpoint=without_secrets(shown))
+        log.info("listening on {endpoint}", endpoint=_shown(port, text))
+
+    def _showing(self, port: IListeningPort, text: str) -> None:
+        self.metrics_port = port
+        log.info("metrics on {endpoint}", endpoint=_shown(port, text))
 
     def _not_listening(self, failure: Failure, text: str) -> None:
         if failure.check(CancelledError) is not None:  # by stopService
@@ -166,7 +195,12 @@ class SpaceswarmProxyService(Service):
     # While it runs.
 
     def reload_tokens(self) -> None:
-        """Read the token file again.  Clients that are there stay, with whatever token they came in."""
+        """
+        Read the token file again, if there is one.  Clients that are there stay, with whatever token they came in.
+        """
+        if self.settings.token_file is None:
+            log.info("there is no token file: nothing to read again")
+            return
         try:
             self._tokens = self.settings.tokens()
         except SettingsError as problem:
@@ -200,6 +234,16 @@ class SpaceswarmProxyService(Service):
             await maybeDeferred(port.stopListening)
         if self.server is not None:
             await self._close(self.server)
+        await self._close_metrics()
+
+    async def _close_metrics(self) -> None:
+        """Last: who watches sees how the clients leave."""
+        port, self.metrics_port = self.metrics_port, None
+        if port is not None:
+            await maybeDeferred(port.stopListening)
+        metrics, self._metrics = self._metrics, None
+        if metrics is not None:
+            await metrics.disconnect()
 
     async def _close(self, server: ProxyServer) -> None:
         if server.links:
@@ -235,6 +279,12 @@ def _tell_found(node: DHTNode) -> None:
 def _not_found(failure: Failure) -> None:
     """We were stopped before anybody answered."""
     failure.trap(ClosedError)
+
+
+def _shown(port: IListeningPort, text: str) -> str:
+    """:returns: the text of an endpoint for the log: with the port that it has got, without secret keys."""
+    number = getattr(port.getHost(), "port", None)
+    return without_secrets(text if number is None else with_port(text, number))
 
 
 def _reason(failure: Failure) -> str:

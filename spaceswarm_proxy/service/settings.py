@@ -121,6 +121,12 @@ class Settings:
         False, "Listen beyond this machine although neither tokens nor client certificates are asked for."
     )
     grace: float = setting(30.0, "Seconds that clients are given to end by themselves when the server stops.")
+    metrics: str | None = setting(
+        None,
+        "Where to show counters to Prometheus, over HTTP at /metrics: an endpoint, as tcp:4979:interface=127.0.0.1."
+        "  By default nowhere.",
+        str,
+    )
     log_level: str = setting("info", f"What to log: {', '.join(LOG_LEVELS)}.")
     limits: Limits = field(default_factory=Limits)
 

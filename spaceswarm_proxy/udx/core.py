@@ -71,6 +71,8 @@ class UDXCore:
         #: Packets of streams that are not there; packets that were passed on.
         self.strays = 0
         self.relayed = 0
+        #: Streams that were created.
+        self.begun = 0
         self._chance = chance
         self._wake = wake
         self._streams: dict[int, Stream] = {}
@@ -85,6 +87,9 @@ class UDXCore:
         self._numbers = count()
         # Those that pass their packets on, by the stream to whose remote they do.
         self._sources: dict[Stream, dict[Stream, None]] = {}
+        # What the streams that are over have counted.
+        self._retransmitted = 0
+        self._timed_out = 0
         # Packets for the remotes of streams that are not connected yet: who speaks first has to be repeated otherwise.
         self._held: dict[Stream, list[bytes]] = {}
         self._waiting: dict[int, dict[Stream, None]] = {}
@@ -92,6 +97,16 @@ class UDXCore:
 
     def __len__(self) -> int:
         return len(self._streams)
+
+    @property
+    def retransmitted(self) -> int:
+        """Packets that streams have sent again."""
+        return self._retransmitted + sum(stream.sender.retransmitted for stream in self._streams.values())
+
+    @property
+    def timed_out(self) -> int:
+        """Times that streams have waited too long for an acknowledgement."""
+        return self._timed_out + sum(stream.sender.timed_out for stream in self._streams.values())
 
     def create(
         self,
@@ -119,6 +134,7 @@ class UDXCore:
         elif id in self._streams:
             raise ValueError(f"there is a stream {id} already")
         stream = self._streams[id] = Stream(self, id, firewall, self._now, first, remote_first, window)
+        self.begun += 1
         return stream
 
     def _free_id(self) -> int:
@@ -357,6 +373,8 @@ class UDXCore:
         """A stream is over."""
         if self._streams.get(stream.id) is stream:
             del self._streams[stream.id]
+            self._retransmitted += stream.sender.retransmitted
+            self._timed_out += stream.sender.timed_out
             self._forget_route(stream)
             if stream.connected:
                 self.uses(stream.socket, -1)

@@ -22,7 +22,7 @@ from spaceswarm_proxy.commands import make_parser
 from spaceswarm_proxy.errors import BY_CODE
 from spaceswarm_proxy.service import Options
 from tests.certificates import Authority, write
-from tests.docs.pages import ABSENT, DOCS, blocks, commands, files, without_blocks
+from tests.docs.pages import ABSENT, DOCS, blocks, commands, without_blocks
 from tests.service.child import ROOT, Twistd
 
 PAGE = DOCS / "operators.md"
@@ -65,13 +65,11 @@ class ToolsTestCase(SynchronousTestCase):
             make_parser().parse_args(words[1:])
         elif program in OTHERS:
             return
-        elif "spaceswarm-proxy" in words:
+        else:
+            self.assertIn("spaceswarm-proxy", words)
             options = words[words.index("spaceswarm-proxy") + 1 :]
             options = [FILE.sub(rf"{directory}/\1", option) for option in options if option != "--check-config"]
             Options().parseOptions([option.replace("HEX", "1" * 64) for option in options])
-        else:
-            self.assertEqual("twistd", program)
-            self.assertIn(words[-1], files(PAGE))
 
 
 class CommandTests(ToolsTestCase):
@@ -154,30 +152,31 @@ class ContribTests(ToolsTestCase):
         self.run_program("nginx", "-t", "-c", f"{directory}/nginx.conf")
 
 
-class MonitoredTests(TestCase):
-    """The application."""
+class MetricsTests(TestCase):
+    """What is said of the metrics."""
 
     skip = ABSENT
     timeout = 120
 
-    async def test_figures(self) -> None:
-        """It serves the proxy's clients, and its figures over HTTP."""
-        (text,) = files(PAGE).values()
-        for old, new in (("tcp:4978:", "tcp:0:"), ("tcp:9100:", "tcp:0:"), ('profile="spaceswarm"', 'network="local"')):
-            self.assertEqual(1, text.count(old))
-            text = text.replace(old, new)
-        directory = Path(self.mktemp())
-        directory.mkdir()
-        (directory / "monitored.tac").write_text(text)
+    async def test_metrics(self) -> None:
+        """The command on the page shows them, where Prometheus is told to look, by the names in the table."""
+        (line,) = [words for words in commands(PAGE) if "--metrics" in words]
+        shown = line[line.index("--metrics") + 1]
+        (scraped,) = re.findall(r"targets: \[\"(.*):(\d+)\"\]", *blocks(PAGE, "yaml"))
+        self.assertEqual("tcp:{1}:interface={0}".format(*scraped), shown)
+        page = await self.scrape([word.replace(f":{scraped[1]}:", ":0:") for word in line])
+        names = set(re.findall(r"`((?:spaceswarm_(?:proxy_|dht|udx)|process)_\w+)`", without_blocks(PAGE)))
+        self.assertLess(5, len(names))
+        self.assertEqual(set(), {name for name in names if f"\n# TYPE {name} " not in page})
+
+    async def scrape(self, line: list[str]) -> str:
+        """:returns: what a server that is started by a line of the page shows."""
         reactor: Any = or_global(None)
-        child = Twistd(reactor, str(directory), "--python", "monitored.tac")
+        where = ["--listen", "tcp:0:interface=127.0.0.1", "--host", "127.0.0.1", "--bootstrap", "127.0.0.1:1"]
+        child = Twistd(reactor, self.mktemp(), *line[line.index("spaceswarm-proxy") :], *where, "--port", "0")
         self.addCleanup(child.kill)
-        port = await child.port()
-        client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), AccumulatingProtocol())
-        self.addCleanup(client.transport.abortConnection)
-        web = int((await child.line(r"Site starting on (\d+)"))[1])
-        figures = await self.fetch(TCP4ClientEndpoint(reactor, "127.0.0.1", web))
-        self.assertIn("\nspaceswarm_clients_total 1\n", figures)
+        port = int((await child.line(r"metrics on tcp:(\d+):"))[1])
+        return await self.fetch(TCP4ClientEndpoint(reactor, "127.0.0.1", port))
 
     async def fetch(self, endpoint: Any) -> str:
         """:returns: the response to a request of one line."""
@@ -185,6 +184,6 @@ class MonitoredTests(TestCase):
         closed: Deferred[None] = Deferred()
         protocol.closedDeferred = closed
         await connectProtocol(endpoint, protocol)
-        protocol.transport.write(b"GET / HTTP/1.0\r\n\r\n")
+        protocol.transport.write(b"GET /metrics HTTP/1.0\r\n\r\n")
         await closed
         return protocol.data.decode()

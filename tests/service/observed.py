@@ -22,6 +22,8 @@ from tests.service.child import Child
 
 #: What its line begins with.
 MARK = "CENSUS "
+#: What is run in the process before everything else.
+_ANSWER = "from tests.service.observed import answer; answer()"
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,8 @@ class ObservedTwistd(Child):
         :param arguments: what follows ``twistd --nodaemon --pidfile=``.
         :param before: Python code to be run before.
         """
-        run = f"from tests.service.observed import answer; answer(); {before}; " if before else _ANSWER
-        run += "from twisted.scripts.twistd import run; run()"
-        super().__init__(reactor, directory, "-c", run, "--nodaemon", "--pidfile=", *arguments)
+        program = "\n".join([_ANSWER, before, "from twisted.scripts.twistd import run; run()"])
+        super().__init__(reactor, directory, "-c", program, "--nodaemon", "--pidfile=", *arguments)
 
     async def port(self, kind: str = "tcp") -> int:
         """The port that it listens on, when it does."""
@@ -77,9 +78,6 @@ class ObservedTwistd(Child):
         objects = Counter(found.pop("objects"))
         pid = self.transport.pid
         return Census(**found, objects=objects, files=open_files(pid), memory=resident_memory(pid))
-
-
-_ANSWER = "from tests.service.observed import answer; answer(); "
 
 
 def open_files(pid: int) -> int:

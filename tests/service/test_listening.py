@@ -114,7 +114,9 @@ class ReachTests(SynchronousTestCase):
 
     def test_port(self) -> None:
         """A port that can't be is refused before it is tried."""
-        self.assertRaises(SettingsError, listening, "tcp:65536:interface=127.0.0.1")
+        for text in ("tcp:65536:interface=127.0.0.1", around("tcp:65536"), secret("tcp:65536"), "haproxy:tcp:65536"):
+            problem = self.assertRaises(SettingsError, listening, text, "metrics")
+            self.assertIn("metrics: tcp:65536", str(problem))
 
     @hypothesis_settings(deadline=None, max_examples=300)
     @given(st.text("ab\\:=0", max_size=12))
@@ -154,6 +156,16 @@ class ExposureTests(SynchronousTestCase):
         """So are tokens, and the operator's word."""
         check_exposure(Settings(listen=OPEN, token_file="tokens"))
         check_exposure(Settings(listen=OPEN, allow_anyone=True))
+
+    def test_metrics(self) -> None:
+        """Metrics are for this machine alone, or who has a certificate: tokens are not asked for there."""
+        for text in (*LOCAL, *CERTIFIED):
+            check_exposure(Settings(metrics=text))
+        for text in OPEN:
+            check_exposure(Settings(metrics=text, allow_anyone=True))
+            problem = self.assertRaises(SettingsError, check_exposure, Settings(metrics=text, token_file="tokens"))
+            for part in (f"metrics: {text} ", "mtls:", "--allow-anyone", "interface=127.0.0.1"):
+                self.assertIn(part, str(problem))
 
     def test_in_clear(self) -> None:
         """Tokens that come in from elsewhere as plain text are worth a warning."""

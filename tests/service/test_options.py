@@ -54,6 +54,7 @@ class ParseTests(OptionsTestCase):
             *("--port", "0", "--state", "kept", "--ephemeral", "--identity-grace", "7.5"),
             "--no-end-to-end",
             *("--announce-tcp", "a=h:1", "--announce-tcp", "b=h:2", "--token-file", tokens, "--allow-anyone"),
+            *("--metrics", "tcp:3:interface=127.0.0.1"),
             *("--grace", "2.5", "--log-level", "debug", "--max-clients", "7", "--half-close-grace", "0"),
         )
         expected = Settings(
@@ -71,6 +72,7 @@ class ParseTests(OptionsTestCase):
             announce_tcp=("a=h:1", "b=h:2"),
             token_file=os.path.abspath(tokens),
             allow_anyone=True,
+            metrics="tcp:3:interface=127.0.0.1",
             grace=2.5,
             log_level="debug",
             limits=Limits(max_clients=7, half_close_grace=0.0),
@@ -121,6 +123,15 @@ class RefusalTests(OptionsTestCase):
             (("--listen", "frob:1", "--allow-anyone"), "listen: frob:1: Unknown endpoint type"),
             (("--listen", "tcp:0"), "--allow-anyone"),
             (("--listen", "mtls:1:privateKey=k"), "listen: mtls:1:privateKey=k: clientCA is missing"),
+            (
+                ("--metrics", "frob:1:interface=127.0.0.1", "--allow-anyone"),
+                "metrics: frob:1:interface=127.0.0.1: Unknown",
+            ),
+            (("--metrics", "tcp:9100"), "metrics: tcp:9100 can be reached from other machines"),
+            (
+                ("--metrics", "tcp:65536:interface=127.0.0.1"),
+                "metrics: tcp:65536:interface=127.0.0.1: a port is at most",
+            ),
             (("--token-file", "/nowhere/tokens"), "token_file: /nowhere/tokens: No such file or directory"),
             (("--config", "/nowhere/config"), "config: /nowhere/config: No such file or directory"),
         ):
@@ -161,10 +172,13 @@ class CheckTests(OptionsTestCase):
 
     def test_check(self) -> None:
         """``--check-config`` prints that all is well, and then a file with everything that is set."""
-        first, _, rest = self.printed("--grace", "7", "--max-clients", "9", "--check-config").partition("\n")
+        path = self.write('metrics = "unix:metrics"')
+        arguments = ("--grace", "7", "--max-clients", "9", "--config", path, "--check-config")
+        first, _, rest = self.printed(*arguments).partition("\n")
         self.assertEqual("configuration ok", first)
         table = tomllib.loads(rest)
-        self.assertEqual((7.0, 9), (table["grace"], table["limits"]["max_clients"]))
+        found = (table["grace"], table["limits"]["max_clients"], table["metrics"])
+        self.assertEqual((7.0, 9, "unix:metrics"), found)
 
     def test_check_refuses(self) -> None:
         """``--check-config`` finds what a start would."""

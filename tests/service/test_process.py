@@ -14,7 +14,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import AccumulatingProtocol, MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -145,6 +145,44 @@ class ServeTests(ChildTestCase):
         await self.admitted(port, b"old", False)
         await self.admitted(port, b"new", True)
 
+    async def test_hangup_without_tokens(self) -> None:
+        """Without a token file it does nothing, and does not end the server."""
+        child = self.serve()
+        port = await child.port()
+        for _ in range(2):
+            child.signal("HUP")
+            await child.line("there is no token file: nothing to read again")
+            child.output = ""
+        await self.admitted(port, b"", True)
+        child.signal("TERM")
+        self.assertEqual((0, ""), (await child.ended, child.errors))
+
+    async def test_metrics(self) -> None:
+        """Metrics are shown from the start until the last client has gone, and scrapes leave no trace in the log."""
+        child = self.serve("--metrics", LOCAL, "--grace", "3600")
+        port = await child.port()
+        metrics = int((await child.line(r"metrics on tcp:(\d+):interface=127.0.0.1"))[1])
+        client = await self.connect(port)
+        await client.answer
+        for expected in ("proxy_clients 1.0", "proxy_draining 0.0", "dht_nodes 0.0", "udx_streams 0.0"):
+            self.assertIn(f"\nspaceswarm_{expected}\n", await self.scrape(metrics))
+        child.signal("TERM")
+        await child.line("stopping")
+        self.assertIn("\nspaceswarm_proxy_draining 1.0\n", await self.scrape(metrics))
+        self.assertNotIn("/metrics", child.output)
+        assert client.transport is not None
+        client.transport.loseConnection()
+        self.assertEqual((0, ""), (await child.ended, child.errors))
+
+    async def scrape(self, port: int) -> str:
+        protocol = AccumulatingProtocol()
+        closed: Deferred[None] = Deferred()
+        protocol.closedDeferred = closed
+        await connectProtocol(TCP4ClientEndpoint(self.reactor, "127.0.0.1", port), protocol)
+        protocol.transport.write(b"GET /metrics HTTP/1.0\r\n\r\n")
+        await closed
+        return protocol.data.decode()
+
     async def admitted(self, port: int, token: bytes, expected: bool) -> None:
         client = await self.connect(port, token)
         self.assertEqual(expected, await client.answer == READY)
@@ -176,6 +214,9 @@ class RefusalTests(ChildTestCase):
             text = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
             child = self.serve("--listen", text)
             self.assertEqual(1, await child.ended)
+            shown = self.serve("--metrics", text)
+            self.assertEqual(1, await shown.ended)
+            self.assertIn(f"cannot listen on {text}", shown.output)
         self.assertEqual(1, child.output.count(f"cannot listen on {text}: Address already in use"))
         self.assertNotIn("Traceback", child.output + child.errors)
 
@@ -209,7 +250,7 @@ class ProgramTests(SynchronousTestCase):
         self.patch(atexit, "register", registered.append)
         stopped: list[bool] = []
         reactor = MemoryReactorClock()
-        reactor.running = True
+        reactor.callWhenRunning = lambda call: call()  # type: ignore[method-assign]
         reactor.stop = lambda: stopped.append(True)  # type: ignore[method-assign]
         program = self.make(reactor)
         program.proxy.failed(StartError("no such luck"))

@@ -16,6 +16,7 @@ from zope.interface import implementer
 from spaceswarm_proxy.interfaces import HostPort, IPeerReceiver, Peer
 from spaceswarm_proxy.network.local import LocalHub
 from spaceswarm_proxy.service import Settings, SettingsError, SpaceswarmProxyService, StartError, proxy as module
+from spaceswarm_proxy.service.metrics import MetricsFactory
 from spaceswarm_proxy.topics import topic
 from tests.dht.stepping import LOOPBACK, SteppedTestCase
 from tests.network.support import Finder
@@ -173,6 +174,55 @@ class StartTests(ServiceTestCase):
         self.assertEqual([Peer.at("192.0.2.1", 80)], receiver.found)
 
 
+class MetricsTests(ServiceTestCase):
+    """The metrics' endpoint."""
+
+    METRICS = "tcp:9100:interface=127.0.0.1"
+
+    def test_listens(self) -> None:
+        """It is there when it is asked for, and said to be; it is not one for clients."""
+        service = self.service(metrics=self.METRICS)
+        with capturedLogs() as logs:
+            service.startService()
+        self.assertIn(f"metrics on {self.METRICS}", [formatEvent(event) for event in logs])
+        (port, factory, *_), (_, server, *_) = self.reactor.tcpServers
+        self.assertEqual((9100, 1), (port, len(service.ports)))
+        self.assertIsNot(server, factory)
+        self.assertIsInstance(factory, MetricsFactory)
+
+    def test_outlasts_the_clients(self) -> None:
+        """It is closed after they have left, with whoever looks at it."""
+        service = self.service(metrics=self.METRICS)
+        service.startService()
+        port, client, visitor = service.metrics_port, self.client(service), StringTransport()
+        factory = self.reactor.tcpServers[0][1]
+        watching = factory.buildProtocol(visitor.getPeer())
+        watching.makeConnection(visitor)
+        stopped = service.stopService()
+        watching.dataReceived(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertIn(b"\nspaceswarm_proxy_draining 1.0\n", visitor.value())
+        self.assertEqual((port, False), (service.metrics_port, visitor.disconnected))
+        client.protocol.connectionLost()
+        self.assertEqual((None, True), (service.metrics_port, visitor.disconnected))
+        self.assertNoResult(stopped)
+        watching.connectionLost(None)
+        self.successResultOf(stopped)
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_fails(self) -> None:
+        """Where it can't be, the service does not start."""
+        self.reactor = BusyReactor()
+        service = self.service(listen=("tcp:1:interface=127.0.0.1",), metrics=self.METRICS)
+        problem = self.assertRaises(StartError, service.startService)
+        self.assertEqual(f"cannot listen on {self.METRICS}: Address already in use", str(problem))
+        self.assertEqual(([], None), (service.ports, service.server))
+
+    def test_refuses(self) -> None:
+        """A program's own code, too, shows them to nobody by mistake."""
+        for metrics in ("tcp:9100", "frob:1:interface=127.0.0.1"):
+            self.assertRaises(SettingsError, self.service, metrics=metrics)
+
+
 class NodeTests(SteppedTestCase):
     """The real network, which is the default, by a node of the service's own."""
 
@@ -300,6 +350,15 @@ class TokenTests(ServiceTestCase):
                 self.tokens.reload_tokens()
             self.assertIn("the tokens stay as they were", formatEvent(logs[-1]))
             self.assertTrue(self.admitted(b"old"))
+
+    def test_nothing_to_reload(self) -> None:
+        """Without a file there is nothing to read again: nobody is shut out, and that is said."""
+        self.tokens = self.service()
+        self.tokens.startService()
+        with capturedLogs() as logs:
+            self.tokens.reload_tokens()
+        self.assertEqual(["there is no token file: nothing to read again"], [formatEvent(event) for event in logs])
+        self.assertTrue(self.admitted(b"any"))
 
     def test_in_clear(self) -> None:
         """Where they could be overheard, the log says so."""

@@ -43,6 +43,7 @@ SETTINGS = st.builds(
     announce_tcp=st.lists(TEXT.map(lambda text: f"{text}=127.0.0.1:80")).map(tuple),
     allow_anyone=st.booleans(),
     end_to_end=st.booleans(),
+    metrics=st.none() | TEXT,
     grace=st.floats(0, 1e6),
     log_level=st.sampled_from(LOG_LEVELS),
     limits=st.builds(Limits, max_clients=st.integers(1, 2**31), ready_timeout=st.floats(0.1, 1e6)),

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.errors import ClosedError, LimitError, StreamResetError
 from spaceswarm_proxy.udx.packet import DATA, DESTROY, HEARTBEAT, encode_header, encode_state
+from spaceswarm_proxy.udx.stream import ACK_DELAY
 from tests.udx.world import HERE, SOCKET, THERE, End, Net
 
 
@@ -168,7 +169,7 @@ class WakeTests(Bench):
             self.place.receive(encode_header(DATA, 0, number, 9, 0, 0) + b"x", THERE)
         self.assertRaises(ZeroDivisionError, self.place.look_after)
         self.assertTrue(self.place.woken)
-        self.net.run(0)
+        self.net.run(ACK_DELAY)
         self.assertEqual(([b"x"], [b"x"]), (ends[0].chunks, ends[1].chunks))
         self.assertEqual([1, 1], [packet.ack for packet in self.net.packets(HERE)])
 

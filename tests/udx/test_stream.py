@@ -22,7 +22,7 @@ from spaceswarm_proxy.udx.packet import (
     encode_state,
     parse,
 )
-from spaceswarm_proxy.udx.stream import HIGH_WATER, LOW_WATER
+from spaceswarm_proxy.udx.stream import ACK_DELAY, HIGH_WATER, LOW_WATER
 from tests.udx.world import HERE, SOCKET, THERE, End, Net
 
 WINDOW = 4 << 20
@@ -63,6 +63,10 @@ class Bench(SynchronousTestCase):
             self.place.receive(data, THERE)
         return self.settle()
 
+    def said_to(self, data: bytes) -> list[Packet]:
+        """:returns: what is sent when the remote has said that, and then nothing more."""
+        return self.say(data) + self.pass_time(ACK_DELAY)
+
     def data(self, seq: int, payload: bytes = b"x", ack: int = 0, flags: int = DATA, window: int = WINDOW) -> bytes:
         return encode_header(flags, 0, self.stream.id, window, seq, ack) + payload
 
@@ -74,10 +78,25 @@ class ReceiveTests(Bench):
     """What comes, and how it is acknowledged."""
 
     def test_data(self) -> None:
-        """Data is given to the owner, and acknowledged in the same turn."""
-        sent = self.say(self.data(0, b"hello"))
+        """Data is given to the owner, and acknowledged: a lone packet a moment later, as something may follow."""
+        self.assertEqual([], self.say(self.data(0, b"hello")))
         self.assertEqual([b"hello"], self.end.chunks)
-        self.assertEqual([Packet(0, 2, WINDOW, 0, 1, (), b"")], sent)
+        self.assertEqual([], self.pass_time(ACK_DELAY / 2))
+        self.assertEqual([Packet(0, 2, WINDOW, 0, 1, (), b"")], self.pass_time(ACK_DELAY / 2))
+        self.assertEqual([], self.pass_time(1))
+
+    def test_next_one_waits_no_more(self) -> None:
+        """What comes while an acknowledgement waits is acknowledged in the same turn, and the first one with it."""
+        self.say(self.data(0))
+        self.assertEqual([2], [packet.ack for packet in self.say(self.data(1))])
+        self.assertEqual([], self.say(self.data(2)))
+
+    def test_written_meanwhile(self) -> None:
+        """What is written while an acknowledgement waits takes it along."""
+        self.say(self.data(0))
+        self.end.write(b"answer")
+        self.assertEqual([Packet(DATA, 2, WINDOW, 0, 1, (), b"answer")], self.settle())
+        self.assertEqual([], self.pass_time(ACK_DELAY))
 
     def test_one_acknowledgement_a_turn(self) -> None:
         """However much comes in a turn, one acknowledgement is sent, and the owner is told once."""
@@ -242,7 +261,7 @@ class AcknowledgedTests(Bench):
 
     def test_future(self) -> None:
         """An acknowledgement of what was not sent is ignored, with its window; the data beside it is not."""
-        sent = self.say(self.data(0, b"text", 6, window=7))
+        sent = self.said_to(self.data(0, b"text", 6, window=7))
         self.assertEqual(
             (0, WINDOW, b"text"), (self.stream.sender.unacknowledged, self.stream.sender.remote_window, self.end.data)
         )
@@ -286,12 +305,12 @@ class FlowTests(Bench):
 
     def test_window_shrinks(self) -> None:
         """What is not used is taken off the window."""
-        self.assertEqual([9000], [packet.window for packet in self.say(self.data(0, bytes(1000)))])
+        self.assertEqual([9000], [packet.window for packet in self.said_to(self.data(0, bytes(1000)))])
 
     def test_window_opens(self) -> None:
         """When it opens again by far, the remote is told; not for each byte."""
         for seq in range(9):
-            sent = self.say(self.data(seq, bytes(1000)))
+            sent = self.said_to(self.data(seq, bytes(1000)))
         self.assertEqual([1000], [packet.window for packet in sent])
         self.stream.consumed(1000)
         self.assertEqual([], self.settle())
@@ -545,7 +564,7 @@ class BlockedTests(Bench):
         """What it does not take follows when it does; nothing is tried before."""
         self.place.writable = False
         self.end.write(b"x" * 5000)
-        self.say(self.data(0))
+        self.said_to(self.data(0))
         self.assertEqual(inf, self.place.core.next_deadline())
         self.place.unblock()
         self.assertEqual([0, 1, 2, 3, 4], [packet.seq for packet in self.settle() if packet.flags & DATA])
@@ -562,6 +581,6 @@ class BlockedTests(Bench):
     def test_acknowledgement(self) -> None:
         """So does an acknowledgement by itself."""
         self.place.writable = False
-        self.say(self.data(0))
+        self.said_to(self.data(0))
         self.place.unblock()
         self.assertEqual([(0, 1)], [(packet.flags, packet.ack) for packet in self.settle()])

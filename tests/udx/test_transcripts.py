@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from spaceswarm_proxy.errors import StreamResetError, StreamTimeoutError
 from spaceswarm_proxy.udx.packet import DATA, DESTROY, END, HEARTBEAT, MESSAGE, Packet, parse
+from spaceswarm_proxy.udx.stream import ACK_DELAY
 from tests.udx.udx_vectors import PACKETS, TRANSCRIPTS, A, B, datagram_of
 from tests.udx.world import THERE, End, Net
 
@@ -59,7 +60,7 @@ class Replay(SynchronousTestCase):
                 self.go_to(at)
                 before = len(self.net.sent)
                 self.net.here.receive(data, THERE)
-                self.net.run(0)
+                self.net.run(ACK_DELAY)
                 answers.append(self.said(before))
         return answers
 

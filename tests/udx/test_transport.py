@@ -46,9 +46,12 @@ class StreamTests(UDXTestCase):
         near, far = self.connect(far=Echo)
         near.transport.write(b"one")
         near.transport.writeSequence([b"two", b"three"])
+        near.transport.writeSequence([b"f", bytes(9000)])
+        near.transport.writeSequence([])
         self.pump()
-        self.assertEqual((far.received, near.received), (b"onetwothree", b"onetwothree"))
-        self.assertEqual((near.transport.bytes_written, near.transport.bytes_read), (11, 11))
+        whole = b"onetwothreef" + bytes(9000)
+        self.assertEqual((far.received, near.received), (whole, whole))
+        self.assertEqual((near.transport.bytes_written, near.transport.bytes_read), (len(whole), len(whole)))
 
     def test_one_turn(self) -> None:
         """All that is written in a turn arrives together."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.liars import LIES, Conspiracy, Liar
 from benchmarks.simulated_network import PROFILE, Conditions, SimulatedHost, SimulatedNetwork
+from spaceswarm_proxy.crypto.keeper import OwnKeys
 from spaceswarm_proxy.crypto.keys import KeyPair
 from spaceswarm_proxy.dht.contact import distance_from
 from spaceswarm_proxy.dht.core import NodeCore
@@ -270,7 +271,7 @@ class Life:
 
         relays = tuple(record.closest[:3])
         operations = Operations(host.core, PROFILE)
-        query = operations.announce(record.topic, record.key_pair, relays, 0, False, _ignore, ended)
+        query = operations.announce(record.topic, OwnKeys(record.key_pair), relays, 0, False, _ignore, ended)
         host.core.begin(query, self.network.now, record.closest)
         host.plan()
         self.network.call_at(self.network.now + self.random.uniform(*AGAIN), self._announce, record)

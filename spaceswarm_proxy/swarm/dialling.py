@@ -3,7 +3,8 @@ How many connections are being made at the same time.
 
 A peer that is there answers in a moment.  One that has gone without a word, while records of it are still found, is
 given up only after a dozen seconds, and a handful of those would keep everybody else waiting.  So a connection that
-takes long counts no more among those that may be made at the same time, up to a limit.  The reference lets it count.
+takes long counts no more among those that may be made at the same time, up to a limit: until the peer has answered,
+it is a few datagrams a second.  The reference lets it count.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import Any, Generic, TypeVar
 Item = TypeVar("Item")
 
 #: Seconds after which it counts no more.
-SLOW = 1.0
+SLOW = 0.5
 #: How many connections there may be for each that counts.
-MOST = 8
+MOST = 16
 
 
 class Dialling(Generic[Item]):

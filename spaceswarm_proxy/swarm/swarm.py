@@ -89,7 +89,7 @@ class Swarm:
             :meth:`connect`) are connected to all the same; connections that peers make to us are limited by
             ``max_server_connections``.
         :param max_parallel: connections that are being made at the same time, :meth:`connect` apart; one that takes
-            longer than a second counts no more, until there are eight times as many.
+            longer than half a second counts no more, until there are sixteen times as many.
         :param max_client_connections: connections made by us.
         :param max_server_connections: connections made to us; further ones are refused.
         :param max_known_peers: records of peers; above it, the oldest that nobody needs makes room, or a new one is

@@ -33,6 +33,8 @@ const WSClient = require('hyperswarm-proxy-ws/client')
 
 const ends = new Set()
 let round = null
+// peers begin one after the other: two that do so together look before either can be found, and miss each other
+let turn = Promise.resolve()
 
 class End {
   constructor ({ name, kind, topics, seed }) {
@@ -40,8 +42,9 @@ class End {
     this._name = name
     this._tell = (event, fields = {}) => say(event, { name, ...fields })
     this._topics = topics.map((topic) => Buffer.from(topic, 'hex'))
-    this.ready = kind === 'peer' ? this._beginPeer(seed) : this._beginClient(kind)
-    this.ready.then(() => this._tell('begun'))
+    this.leave = () => {}
+    const begun = kind === 'peer' ? (turn = turn.then(() => this._beginPeer(seed))) : this._beginClient(kind)
+    begun.then(() => this._tell('begun'))
   }
 
   // peers

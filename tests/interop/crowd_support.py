@@ -1,4 +1,4 @@
-"""Many ends of both kinds, in few processes, and who of them has met whom: what the tests with crowds are written with."""
+"""Many ends of both kinds, in few processes, and who of them has met whom: for the tests with crowds."""
 
 from __future__ import annotations
 
@@ -72,11 +72,12 @@ class Crowd:
         """Give it a command."""
         self.process.write(json.dumps({"cmd": command, **fields}))
 
-    def begin(self, member: Member, seed: bool = False) -> None:
-        """Let an end begin; with a key that is always the same, or with another each time."""
+    def begin(self, member: Member, seed: bool = False) -> Crowd:
+        """Let an end begin; with a key that is always the same, or with another each time.  :returns: this crowd."""
         topics = [topic(number).hex() for number in sorted(member.topics)]
         key = {"seed": member.seed.hex()} if seed else {}
         self.tell("begin", name=member.name, kind=member.kind, topics=topics, **key)
+        return self
 
     def round(self, number: int, length: int) -> None:
         """Let everybody send so many random bytes to everybody."""
@@ -115,3 +116,39 @@ def crowd_process(ours: bool, name: str, options: dict[str, Any]) -> Crowd:
     """Start a crowd of either kind."""
     command = our_crowd_command(options) if ours else node_command("crowd.js", json.dumps(options))
     return Crowd(EventProcess(name, command, ROOT))
+
+
+class Crowds:
+    """Several of them, as one."""
+
+    def __init__(self, crowds: Iterable[Crowd]) -> None:
+        #: May be changed at any time.
+        self.crowds = list(crowds)
+
+    def _look(self) -> list[Crowd]:
+        for crowd in self.crowds:
+            crowd.look()
+        return self.crowds
+
+    def round(self, number: int, length: int) -> None:
+        """Let everybody send so many random bytes to everybody."""
+        for crowd in self.crowds:
+            crowd.round(number, length)
+
+    def exchanged(self, number: int) -> set[Pair]:
+        """Whose bytes of a round have arrived at whom."""
+        return {pair for crowd in self._look() for pair in crowd.exchanged.get(number, ())}
+
+    def met(self, expected: Iterable[Pair]) -> dict[Pair, int]:
+        """How often who has been connected with whom."""
+        crowds = self._look()
+        return {pair: sum(crowd.met[pair] for crowd in crowds) for pair in expected}
+
+    def open(self, expected: Iterable[Pair]) -> dict[Pair, int]:
+        """How many connections there are between those."""
+        crowds = self._look()
+        return {pair: sum(crowd.open[pair] for crowd in crowds) for pair in expected}
+
+    def problems(self) -> list[dict[str, Any]]:
+        """What must not be."""
+        return [problem for crowd in self._look() for problem in crowd.problems]

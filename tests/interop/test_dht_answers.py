@@ -18,6 +18,7 @@ from spaceswarm_proxy.dht.contact import address_of
 from spaceswarm_proxy.dht.message import Command, encode_request, parse_response
 from spaceswarm_proxy.dht.values import Announce, MutableRecord, PluginRequest, encode_mutable_put
 from spaceswarm_proxy.interfaces import HostPort
+from tests.dht.signing import signed
 from tests.interop.dht_crossing import KEY, KEY_PAIR, SELF, VALUE
 from tests.interop.dht_support import LOOPBACK, OTHER_PROFILE, PLENTY, RELAYS, TOPIC, DHTTestCase
 
@@ -93,10 +94,11 @@ def shape(answer: bytes, asked: Asked) -> tuple[Any, ...]:
 def signed_values(names: Profile, command: int, target: bytes, node: Asked, token: bytes) -> Iterator[bytes]:
     """Values of a command that needs a signature."""
     if command in (commands.ANNOUNCE, commands.UNANNOUNCE):
-        namespace = names.announce if command == commands.ANNOUNCE else names.unannounce
+        withdrawn = command == commands.UNANNOUNCE
         many = tuple(address_of(*relay) for relay in RELAYS * 2)
         for relays, refresh in ((), None), (many, None), (many, hash32(LINK)):
-            yield Announce.signed(namespace, KEY_PAIR, target, node.id, token, relays, refresh).encode()
+            value = signed(names, KEY_PAIR, target, node.id, token, relays, refresh, withdrawn=withdrawn)
+            yield value.encode()
     elif command == commands.MUTABLE_PUT:
         for seq, value in (3, VALUE), (3, KEY), (2, VALUE), (300, KEY):
             record = MutableRecord.signed(names.mutable_put, KEY_PAIR, seq, value)

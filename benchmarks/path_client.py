@@ -23,24 +23,28 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # what is measured is this checkout, whatever is installed
 
-from twisted.internet.defer import Deferred  # noqa: E402
-from twisted.internet.endpoints import clientFromString  # noqa: E402
-from twisted.internet.protocol import connectionDone  # noqa: E402
-from twisted.internet.stdio import StandardIO  # noqa: E402
-from twisted.protocols.basic import LineOnlyReceiver  # noqa: E402
-from twisted.python.failure import Failure  # noqa: E402
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.protocol import connectionDone
+from twisted.internet.stdio import StandardIO
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.python.failure import Failure
 
-from benchmarks.path_workloads import WORKLOADS, Link, Open, Task  # noqa: E402
-from spaceswarm_proxy import DHTNetwork, ProxyNetwork  # noqa: E402
+from benchmarks.path_workloads import WORKLOADS, Link, Open, Task
+from spaceswarm_proxy import DHTNetwork, ProxyNetwork
 
 PROFILE = "hyperswarm"
 
 
-def through_proxy(reactor: Any, carrier: str, server: str) -> Open:
-    """:returns: what opens links to a server, ``HOST:PORT``."""
+def through_proxy(reactor: Any, carrier: str, server: str, custodial: bool = False) -> Open:
+    """
+    :param custodial: the server has our secret keys, and does all in our name.
+    :returns: what opens links to a server, ``HOST:PORT``.
+    """
 
     async def open_link() -> Link:
-        network = ProxyNetwork(clientFromString(reactor, f"{carrier}:{server}"))
+        endpoint = clientFromString(reactor, f"{carrier}:{server}")
+        network = ProxyNetwork(endpoint, end_to_end=False if custodial else None)
         await network.when_online()
 
         async def drop() -> None:
@@ -119,6 +123,7 @@ def parsed(arguments: Sequence[str]) -> argparse.Namespace:
     where.add_argument("--server", help="HOST:PORT of the proxy server")
     where.add_argument("--bootstrap", help="HOST:PORT where the network begins, for a node of our own")
     parser.add_argument("--carrier", choices=("tcp", "ws"), default="tcp", help="to the server (default: tcp)")
+    parser.add_argument("--custodial", action="store_true", help="let the server have our secret keys")
     parser.add_argument("--workload", choices=WORKLOADS, required=True)
     for each in fields(Task):
         parser.add_argument(f"--{each.name}", type=str if each.name in ("key", "topic") else int, default=each.default)
@@ -139,7 +144,7 @@ def main() -> None:
     from twisted.internet import reactor
 
     open_link = (
-        through_proxy(reactor, options.carrier, options.server)
+        through_proxy(reactor, options.carrier, options.server, options.custodial)
         if options.server
         else as_node(reactor, options.bootstrap)
     )

@@ -7,6 +7,7 @@ import shutil
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from benchmarks.proxy import machine
 
@@ -24,18 +25,21 @@ class Row:
     must: float | None = None
     aim: float | None = None
     more_is_better: bool = False
+    #: Is it our figure itself that is bounded, whatever theirs is?
+    absolute: bool = False
 
 
 def line(row: Row, figures: Figures) -> str:
     """:returns: a line of the table."""
     theirs, ours = statistics.median(figures[row.theirs]), statistics.median(figures[row.ours])
-    ratio = ours / theirs
+    ratio = ours / theirs if theirs else inf
     bounds = "| |" if row.must is None else f"{row.must:g} | {row.aim:g} |"
-    return f"| {row.title} | {theirs:.3g} | {ours:.3g} | {ratio:.2f} | {bounds} {verdict(row, ratio)} |"
+    meant = verdict(row, ours if row.absolute else ratio)
+    return f"| {row.title} | {theirs:.3g} | {ours:.3g} | {ratio:.2f} | {bounds} {meant} |"
 
 
 def verdict(row: Row, ratio: float) -> str:
-    """:returns: what the ratio means."""
+    """:returns: what the ratio means, or the figure that is bounded itself."""
     if row.must is None or row.aim is None:
         return ""
     sign = -1 if row.more_is_better else 1
@@ -46,11 +50,16 @@ def verdict(row: Row, ratio: float) -> str:
 
 def options(about: str | None) -> argparse.Namespace:
     """:returns: what the command line asks for: ``runs``, ``scale`` and ``node``."""
+    return options_parser(about).parse_args()
+
+
+def options_parser(about: str | None) -> argparse.ArgumentParser:
+    """:returns: a parser of these, for more to be added."""
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="the median of so many (default: 5)")
     parser.add_argument("--scale", type=float, default=1.0, help="so much of the work (default: 1)")
     parser.add_argument("--node", default=shutil.which("node") or "node", help="the Node.js program")
-    return parser.parse_args()
+    return parser
 
 
 def print_table(theirs: str, rows: Sequence[Row], figures: Figures, runs: int, scale: float) -> None:

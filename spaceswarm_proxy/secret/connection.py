@@ -249,7 +249,6 @@ class SecretConnection:
         else:
             for start in range(0, len(data), limit):
                 self.session.send(data[start : start + limit])
-        self._watch.wrote(self.clock.seconds())
         self._waiting += len(data)
         if not self._corked or self._waiting >= MAX_CORKED:
             self._flush()
@@ -424,6 +423,7 @@ class SecretConnection:
         self._waiting = 0
         output = self.session.data_to_send()
         if output and not self._deaf:
+            self._watch.wrote(self.clock.seconds())
             self._carrier.writeSequence(output)
 
     def _unregister(self) -> None:

@@ -316,29 +316,30 @@ class UDPPort:
         """A train is of streams, or of single datagrams; or, where the system has merged them, of both."""
         kinds = bytes(data[::stride])
         if kinds.count(STREAM_BYTE) == len(kinds) and kinds:
-            self._guarded(self._receive_packets, data, segment, stride, source)
+            self._receive_packets(data, segment, stride, source)
             return
         for start in range(0, max(len(data), 1), stride or 1):
             one = data[start : start + segment]
             if one[:1] == _STREAM_BYTES:
-                self._guarded(self._receive_packets, one, segment, stride, source)
+                self._receive_packets(one, segment, stride, source)
             else:
-                self._guarded(self._receive_single, one, source)
+                self._receive_single(one, source)
 
     def _receive_packets(self, data: memoryview, segment: int, stride: int, source: bytes) -> None:
         assert self._streams is not None
-        self._streams.receive(data, segment, stride, source, self.number, self._turn_time)
-
-    def _receive_single(self, data: memoryview, source: bytes) -> None:
-        reply = self._receive(data.tobytes(), source, self.number, self._turn_time)
-        if reply is not None:
-            self.send(reply, source)
-
-    def _guarded(self, receive: Callable[..., None], *arguments: Any) -> None:
         try:
-            receive(*arguments)
+            self._streams.receive(data, segment, stride, source, self.number, self._turn_time)
         except Exception:  # As above.
             log.failure("a datagram to {prefix} could not be handled", prefix=self.logPrefix())
+
+    def _receive_single(self, data: memoryview, source: bytes) -> None:
+        try:
+            reply = self._receive(data.tobytes(), source, self.number, self._turn_time)
+        except Exception:  # As above.
+            log.failure("a datagram to {prefix} could not be handled", prefix=self.logPrefix())
+            return
+        if reply is not None:
+            self.send(reply, source)
 
     def _read_batch(self, now: float) -> int:
         assert self._batch is not None

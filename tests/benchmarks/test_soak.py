@@ -28,12 +28,12 @@ class SoakTests(TestCase):
 
     async def test_nothing_is_left(self) -> None:
         """The honest client does not notice, nothing unexpected is logged, and no object of ours is left in the end."""
-        remembered = [*map(Feature, range(64)), *map(Role, range(4))]  # an enumeration keeps what it was asked for
+        remembered = [*map(Feature, range(128)), *map(Role, range(4))]  # an enumeration keeps what it was asked for
         before = census()
         await self.soak()
         await deferLater(reactor, 0)  # what told us that all is closed is still on the stack
         self.assertEqual(census() - before, Counter())
-        self.assertEqual(len(remembered), 68)
+        self.assertEqual(len(remembered), 132)
 
     async def soak(self) -> None:
         soak = Soak(reactor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spaceswarm_proxy.crypto.hashing import hash32
-from spaceswarm_proxy.dht import query
+from spaceswarm_proxy.dht import writes
 from spaceswarm_proxy.errors import NotStoredError
 from tests.interop.dht_crossing import KEY, KEY_PAIR, VALUE
 from tests.interop.dht_support import OTHER_PROFILE, TOPIC, DHTTestCase, OurNetwork, collected, each, facts
@@ -49,7 +49,7 @@ class Strangers:
     async def test_refused_by_theirs(self: Any) -> None:
         """They leave our announces and mutable values unanswered, and store none of them."""
         self.impatient()
-        self.patch(query, "RETRIES", 0)
+        self.patch(writes, "RETRIES", 0)
         network = await self.their_network(SIZE)
         node = await self.our_node(network.bootstrap)
         for refused in node.announce(TOPIC, KEY_PAIR).finished(), node.mutable_put(KEY_PAIR, VALUE):

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.task import deferLater
 from twisted.internet.testing import AccumulatingProtocol
 from twisted.trial.unittest import TestCase
 
@@ -54,10 +55,13 @@ class FirstMinuteTests(TestCase):
         forward[forward.index(PROXY)] = f"tcp:{LOCALHOST}:{port}"
         client = self.start(Child, "-m", "spaceswarm_proxy.commands", "forward", "--json", *forward)
         listening = json.loads((await client.line(r'\{.*"listening".*'))[0])
-        self.assertIn("\r\n\r\nHello!", await self.fetch(listening["port"]))
+        # Until the site is found, whoever asks for it is cut off.
+        while not (answer := await self.fetch(listening["port"])):
+            await deferLater(self.reactor, 0.05)
+        self.assertIn("\r\n\r\nHello!", answer)
 
     async def fetch(self, port: int) -> str:
-        """:returns: the response to a request of one line; whoever is not found yet is waited for."""
+        """:returns: the response to a request of one line; nothing, if there was none."""
         protocol = AccumulatingProtocol()
         closed: Deferred[None] = Deferred()
         protocol.closedDeferred = closed

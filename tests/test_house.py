@@ -79,6 +79,7 @@ CORES = (
     "peering.connection",
     "peering.connector",
     "peering.core",
+    "peering.duplicates",
     "peering.holepunch_client",
     "peering.holepunch_payload",
     "peering.holepunch_server",

@@ -35,6 +35,7 @@ from spaceswarm_proxy.peering.attempt import Attempt, SealedAttempt, WayFinder
 from spaceswarm_proxy.peering.connector import ConnectOptions
 from spaceswarm_proxy.peering.listener import ListenOptions
 from spaceswarm_proxy.peering.mux_protocol import MuxProtocol
+from spaceswarm_proxy.peering.pool import ConnectionPool
 from spaceswarm_proxy.peering.port import Firewall, PeerPort, Serve
 from spaceswarm_proxy.peering.protomux import MAX_MESSAGE
 from spaceswarm_proxy.peering.relay_port import RelayObserver, RelayPort
@@ -199,6 +200,10 @@ class DHTNode(QueryNode):
         if isinstance(keeper, OwnKeys):
             return keeper, partial(self._securing.serve, keeper.public_key, build, keep_alive, OPENING_TIMEOUT)
         return keeper, partial(self._sealing.serve, keeper.public_key, build, OPENING_TIMEOUT)
+
+    def pool(self) -> ConnectionPool:
+        """:returns: a new pool, whose ``connect`` and ``listen`` see to it that there is one stream with each peer."""
+        return ConnectionPool(self, self._peering.streams.call_soon)
 
     # Blind relays.
 

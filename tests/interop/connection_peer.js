@@ -13,10 +13,12 @@
  *   {"cmd":"blob","connection":N,"bytes":B}    as many as it takes: byte i is 31 i + 7
  *   {"cmd":"message","connection":N,"text":T}  an unordered one
  *   {"cmd":"end" | "destroy" | "pause" | "resume" | "stats","connection":N}
+ *   {"cmd":"pool"}                             -> {"event":"pool","connections":[HEX,..],"connecting":N}
  *
- * "relay":HEX in the first two is the key of a blind relay. Of a connection are told: {"event":"data","text"} (not of long
- * ones), "message", "end" and "close", the last two with the number of bytes that have come and their SHA-256, "close" with
- * the code of the error. Options are those of hyperdht.
+ * "relay":HEX in the first two is the key of a blind relay; with "pool":true the stream belongs to the node's pool. (Pools
+ * are not for our_peer.py.) Of a connection are told: {"event":"data","text"} (not of long ones), "message", "end" and
+ * "close", the last two with the number of bytes that have come and their SHA-256, "close" with the code of the error.
+ * Options are those of hyperdht.
  */
 const { createHash } = require('crypto')
 const readline = require('readline')
@@ -28,6 +30,7 @@ const CHUNK = 65536
 
 const connections = []
 let dht = null
+let pool = null
 
 function pattern(count) {
   const all = Buffer.allocUnsafe(count)
@@ -70,7 +73,7 @@ function watch(stream, echo) {
 }
 
 const keyPair = (seed) => (seed ? dht.constructor.keyPair(unhex(seed, 32)) : dht.defaultKeyPair)
-const relay = (m) => (m.relay ? { relayThrough: unhex(m.relay, 32) } : {})
+const more = (m) => ({ ...(m.relay && { relayThrough: unhex(m.relay, 32) }), ...(m.pool && { pool }) })
 
 const commands = {
   async listen(m) {
@@ -78,7 +81,7 @@ const commands = {
       emit({ event: 'firewall', remoteKey: hex(remoteKey) })
       return !!m.reject
     }
-    const server = dht.createServer({ ...m.options, ...relay(m), firewall }, (stream) => {
+    const server = dht.createServer({ ...m.options, ...more(m), firewall }, (stream) => {
       watch(stream, m.echo)('connection', where(stream))
     })
     await server.listen(keyPair(m.seed))
@@ -86,7 +89,7 @@ const commands = {
   },
   connect(m) {
     const started = Date.now()
-    const stream = dht.connect(unhex(m.key, 32), { ...m.options, ...relay(m), keyPair: keyPair(m.seed) })
+    const stream = dht.connect(unhex(m.key, 32), { ...m.options, ...more(m), keyPair: keyPair(m.seed) })
     const say = watch(stream, false)
     stream.on('open', () => say('open', { ms: Date.now() - started, ...where(stream) }))
   },
@@ -102,6 +105,9 @@ const commands = {
   resume: (m, stream) => stream.resume(),
   stats(m, stream) {
     emit({ event: 'stats', connection: m.connection, read: stream.rawBytesRead, written: stream.rawBytesWritten })
+  },
+  pool() {
+    emit({ event: 'pool', connections: [...pool._connections.keys()], connecting: pool.connecting })
   }
 }
 
@@ -116,6 +122,7 @@ run(async () => {
   if (args['quick-firewall']) options.quickFirewall = flag(args['quick-firewall'])
   if (args['keep-alive']) options.connectionKeepAlive = Number(args['keep-alive'])
   dht = new HyperDHT(options)
+  pool = dht.pool()
   await dht.fullyBootstrapped()
   emit({ event: 'ready', port: dht.io.serverSocket.address().port, firewalled: dht.firewalled })
   await new Promise((resolve) => {

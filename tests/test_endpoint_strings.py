@@ -280,6 +280,12 @@ class PluginTests(TestCase):
         proxy_port: Any = await serverFromString(reactor, "ws:0").listen(proxy)
         self.addCleanup(proxy_port.stopListening)
         text = f"spaceswarm:topic=my room:proxy=ws\\:127.0.0.1\\:{proxy_port.getHost().port}"
+        await self.meets_itself(text)
+
+    async def meets_itself(self, text: str) -> None:
+        """Serve and connect by the same string: what is said comes back."""
+        from twisted.internet import reactor
+
         echo, sink = Echo(), Sink(5)
         port: Any = await serverFromString(reactor, text).listen(Factory.forProtocol(lambda: echo))
         await clientFromString(reactor, text).connect(Factory.forProtocol(lambda: sink))
@@ -299,15 +305,7 @@ class PluginTests(TestCase):
         await net.ready()
         bootstrap = quoteStringArgument(str(net.bootstrap[0]))
         text = f"spaceswarm:topic=my room:network=dht:host=127.0.0.1:port=0:bootstrap={bootstrap}"
-        echo, sink = Echo(), Sink(5)
-        port: Any = await serverFromString(reactor, text).listen(Factory.forProtocol(lambda: echo))
-        await clientFromString(reactor, text).connect(Factory.forProtocol(lambda: sink))
-        sink.transport.write(b"hello")
-        await sink.full
-        sink.transport.loseConnection()
-        await echo.done
-        await sink.done
-        await port.stopListening()
+        await self.meets_itself(text)
 
     def test_light(self) -> None:
         """The plugin, which every program with an endpoint string loads, brings no reactor, WebSockets or crypto."""

@@ -9,7 +9,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import (
     TCP4ClientEndpoint,
-    TCP4ServerEndpoint,
     connectProtocol,
     quoteStringArgument,
 )
@@ -17,9 +16,10 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from spaceswarm_proxy import LocalHub, ProxyNetwork, ProxyServer, TopicClientEndpoint, topic
+from spaceswarm_proxy import ProxyNetwork, TopicClientEndpoint, topic
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.testing import TestNet
+from tests.own_proxy import own_proxy
 from tests.service.child import ROOT, Child
 
 EXAMPLES = ROOT / "examples"
@@ -65,17 +65,9 @@ class ExampleTests(TestCase):
         self.assertEqual((0, ""), (await child.ended, child.errors), child.output)
         return child.output
 
-    async def proxy(self) -> str:
-        """:returns: the endpoint of a proxy server in this process."""
-        server = ProxyServer(LocalHub().network())
-        port = await TCP4ServerEndpoint(self.reactor, 0, interface=LOCALHOST).listen(server)
-        self.addCleanup(server.close)
-        self.addCleanup(port.stopListening)
-        return f"tcp:{LOCALHOST}:{port.getHost().port}"
-
     async def test_echo(self) -> None:
         """``echo.py``: the one who asks gets what it said from the one who serves."""
-        proxy = await self.proxy()
+        proxy = await own_proxy(self)
         server = self.example("echo.py", "serve", "--proxy", proxy)
         asking = self.example("echo.py", "ask", "Is anybody there?", "--proxy", proxy)
         self.assertRegex(await self.finish(asking), r"^peer \w{8}\.\.\. answers: Is anybody there\?\n$")
@@ -83,7 +75,7 @@ class ExampleTests(TestCase):
 
     async def test_echo_interrupted(self) -> None:
         """Ctrl-C ends it without a traceback."""
-        server = self.example("echo.py", "serve", "--proxy", await self.proxy())
+        server = self.example("echo.py", "serve", "--proxy", await own_proxy(self))
         await server.line("ready")
         server.signal("INT")
         await server.ended
@@ -91,14 +83,14 @@ class ExampleTests(TestCase):
 
     async def test_web(self) -> None:
         """``web.py``: a page is fetched from a site that is known by its topic only."""
-        proxy = await self.proxy()
+        proxy = await own_proxy(self)
         self.example("web.py", "serve", "--proxy", proxy)
         got = await self.finish(self.example("web.py", "get", "--proxy", proxy))
         self.assertRegex(got, r"^Hello peer \w{8}\.\.\., this is /a/page\.\n$")
 
     async def test_chat(self) -> None:
         """``chat.py``: what one types, the other reads; both hear who comes and goes."""
-        proxy = await self.proxy()
+        proxy = await own_proxy(self)
         alice, bob = (self.example("chat.py", "a room", "--name", name, "--proxy", proxy) for name in ("alice", "bob"))
         await gatherResults([alice.line("bob is here"), bob.line("alice is here")])
         alice.transport.writeToChild(0, b"Hello!\n")
@@ -114,7 +106,7 @@ class ExampleTests(TestCase):
         data = bytes(range(256)) * 5000
         (there := Path(self.mktemp())).mkdir()
         (there / "a file").write_bytes(data)
-        where = f"spaceswarm:topic=a file:proxy={quoteStringArgument(await self.proxy())}"
+        where = f"spaceswarm:topic=a file:proxy={quoteStringArgument(await own_proxy(self))}"
         self.example("filedrop.py", "drop", str(there.resolve() / "a file"), where)
         self.assertEqual("received: a file\n", await self.finish(self.example("filedrop.py", "fetch", where)))
         self.assertEqual([data], [path.read_bytes() for path in Path(self.directory).iterdir()])

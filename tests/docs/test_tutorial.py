@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.endpoints import TCP4ServerEndpoint, quoteStringArgument
+from twisted.internet.endpoints import quoteStringArgument
 from twisted.trial.unittest import TestCase
 
 import spaceswarm_proxy
-from spaceswarm_proxy import LocalHub, ProxyServer
 from spaceswarm_proxy._reactor import or_global
 from spaceswarm_proxy.commands import make_parser
 from spaceswarm_proxy.service import Options
 from spaceswarm_proxy.testing import TestNet
 from tests.docs.pages import ABSENT, DOCS, commands, execute, files, snippets
+from tests.own_proxy import own_proxy
 from tests.service.child import Child, Twistd
 
 PAGE = DOCS / "tutorial.md"
@@ -61,14 +61,6 @@ class ProgramTests(TestCase):
         self.assertEqual((0, ""), (await child.ended, child.errors), child.output)
         return child.output
 
-    async def proxy(self) -> str:
-        """:returns: the endpoint of a proxy server in this process."""
-        server = ProxyServer(LocalHub().network())
-        port = await TCP4ServerEndpoint(self.reactor, 0, interface=LOCALHOST).listen(server)
-        self.addCleanup(server.close)
-        self.addCleanup(port.stopListening)
-        return f"tcp:{LOCALHOST}:{port.getHost().port}"
-
     async def net(self) -> TestNet:
         """:returns: a network to be a node of."""
         net = TestNet(self.reactor, 3)
@@ -82,7 +74,7 @@ class ProgramTests(TestCase):
 
     async def test_proxy(self) -> None:
         """``serve.py`` and ``visit.py`` meet through a proxy server."""
-        proxy = await self.proxy()
+        proxy = await own_proxy(self)
         await self.start("serve.py", proxy).line("the book is open")
         self.assertEqual("[]\n", await self.run_python("visit.py", "Alice was here", proxy))
         self.assertEqual("['Alice was here']\n", await self.run_python("visit.py", "Bob too", proxy))
@@ -104,7 +96,7 @@ class ProgramTests(TestCase):
 
     async def test_asyncio(self) -> None:
         """A program of asyncio visits by the text of an endpoint, through a server and as a node."""
-        proxy = await self.proxy()
+        proxy = await own_proxy(self)
         await self.start("serve.py", proxy).line("the book is open")
         through = f"spaceswarm:topic=my guest book:proxy={quoteStringArgument(proxy)}"
         self.assertEqual("[]\n", await self.run_python("with_asyncio.py", "Dave was here", through))
@@ -120,7 +112,7 @@ class ProgramTests(TestCase):
 
     async def test_application(self) -> None:
         """``guestbook.tac`` and the plug-in serve."""
-        proxy = await self.proxy()
+        proxy = await own_proxy(self)
         endpoint = "spaceswarm:topic=my guest book"
         where = f"{endpoint}:proxy={quoteStringArgument(proxy)}"
         self.replace("guestbook.tac", f'"{endpoint}"', f'r"{where}"')

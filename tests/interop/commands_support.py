@@ -64,6 +64,16 @@ class CommandsCase(TerminalCase, DHTTestCase):
         self.addCleanup(port.stopListening)
         return f"{LOOPBACK}:{port.getHost().port}"
 
+    async def serves_their_clients(self, child: Child, bootstrap: HostPort, key: str) -> None:
+        """Two of their clients, one after the other, reach what echoes behind a command of ours."""
+        await child.prints(b'"listening"')
+        for _ in range(2):
+            client = self.script("hyperdht_client.js", bootstrap=bootstrap, connect=key, bytes=BULK)
+            self.assertTrue((await client.event("result"))["ok"])
+            self.assertEqual(BULK, (await client.event("close"))["total"])
+        await child.prints(b'"stream": 2, "sent": %d, "received": %d}' % (BULK, BULK))
+        self.assertNotIn(b'"error"', child.output)
+
     async def answer(self, child: Child, text: bytes, wanted: bytes) -> Any:
         """
         Connect to the TCP port that a command has told last, and say something.

@@ -176,3 +176,20 @@ class ConnectionCase(DHTTestCase):
 
     #: One of the two, for tests that hold for both.
     open: Callable[..., Any]
+
+
+class EndTests:
+    """How a connection ends that somebody opens."""
+
+    async def test_we_end_first(self: Any) -> None:
+        """When we have ended our direction, theirs still works; when that has ended too, it is over, in good order."""
+        protocol, end, _, _ = await self.open()
+        protocol.say("question")
+        protocol.transport.loseWriteConnection()
+        self.assertEqual(len("question"), (await end.event("end"))["bytes"])
+        end.tell("write", text="answer")
+        end.tell("end")
+        await protocol.receives(b"answer")
+        await protocol.loses()
+        self.assertTrue(protocol.clean)
+        self.assertIsNone((await end.event("close"))["code"])

@@ -40,13 +40,7 @@ class Commands:
         """Their clients reach a TCP service of ours, and end in good order."""
         bootstrap = await self.network()
         child = self.command(bootstrap, "listen", "--tcp", self.our_echo(), "--json", *IDENTITY)
-        await child.prints(b'"listening"')
-        for _ in range(2):
-            client = self.script("hyperdht_client.js", bootstrap=bootstrap, connect=KEY, bytes=BULK)
-            self.assertTrue((await client.event("result"))["ok"])
-            self.assertEqual(BULK, (await client.event("close"))["total"])
-        await child.prints(b'"stream": 2, "sent": %d, "received": %d}' % (BULK, BULK))
-        self.assertNotIn(b'"error"', child.output)
+        await self.serves_their_clients(child, bootstrap, KEY)
 
     async def test_listen(self: Any) -> None:
         """One of their clients talks with standard input and output, and ends first."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from spaceswarm_proxy.errors import StreamAbortedError, StreamResetError
-from tests.interop.connections_support import OURS, THEIRS, ConnectionCase
+from tests.interop.connections_support import OURS, THEIRS, ConnectionCase, EndTests
 from tests.interop.proxy_support import eventually
 
 TEXTS = ("knock knock", "who is there", "it is me")
 
 
-class TalkTests:
+class TalkTests(EndTests):
     """What holds whoever connects."""
 
     async def test_who_is_there(self: Any) -> None:
@@ -44,19 +44,6 @@ class TalkTests:
         self.assertEqual("from Python", (await end.event("message"))["text"])
         end.tell("message", text="from JavaScript")
         await protocol.when(lambda: protocol.messages == [b"from JavaScript"])
-
-    async def test_we_end_first(self: Any) -> None:
-        """When we have ended our direction, theirs still works; when that has ended too, it is over, in good order."""
-        protocol, end, _, _ = await self.open()
-        protocol.say("question")
-        protocol.transport.loseWriteConnection()
-        self.assertEqual(len("question"), (await end.event("end"))["bytes"])
-        end.tell("write", text="answer")
-        end.tell("end")
-        await protocol.receives(b"answer")
-        await protocol.loses()
-        self.assertTrue(protocol.clean)
-        self.assertIsNone((await end.event("close"))["code"])
 
     async def test_they_end_first(self: Any) -> None:
         """The same the other way round."""

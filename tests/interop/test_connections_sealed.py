@@ -9,7 +9,7 @@ from twisted.internet import reactor
 
 from spaceswarm_proxy.errors import StreamAbortedError
 from spaceswarm_proxy.peering.node import DHTNode
-from tests.interop.connections_support import NODES_OWN, OURS, THEIRS, ConnectionCase, Opened, Talker
+from tests.interop.connections_support import NODES_OWN, OURS, THEIRS, ConnectionCase, EndTests, Opened, Talker
 from tests.keepers import FakeKeeper, Unsealed, Unsealing
 from tests.network.support import Collector
 
@@ -48,7 +48,7 @@ class SealedCase(ConnectionCase):
     open: Callable[..., Any]
 
 
-class SealedTests:
+class SealedTests(EndTests):
     """What holds whoever connects."""
 
     async def test_who_is_there(self: Any) -> None:
@@ -70,19 +70,6 @@ class SealedTests:
         await self.talk(protocol, end)
         stream = protocol.transport._connection._carrier.stream
         self.assertNotIn(stream.socket, NODES_OWN)
-
-    async def test_ends(self: Any) -> None:
-        """Each direction ends by itself, and when both have, it is over in good order."""
-        protocol, end, _, _ = await self.open()
-        protocol.say("question")
-        protocol.transport.loseWriteConnection()
-        self.assertEqual(len("question"), (await end.event("end"))["bytes"])
-        end.tell("write", text="answer")
-        end.tell("end")
-        await protocol.receives(b"answer")
-        await protocol.loses()
-        self.assertTrue(protocol.clean)
-        self.assertIsNone((await end.event("close"))["code"])
 
     async def test_we_abort(self: Any) -> None:
         """They are told at once when we destroy a connection."""
